@@ -1,0 +1,68 @@
+# Every target that people and continuous integration use; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO       ?= go
+BIN      := bin/mangru
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X github.com/mangru/mangru/internal/app.version=$(VERSION)
+LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
+CLUSTER  := $(GO) run ./test/cluster/cmd/cluster
+FUZZTIME ?= 5s
+
+.PHONY: help deps build run check test unit race fuzz bench web-test e2e cluster cluster-down clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what is missing: Debian packages (as root) and npm modules
+	@tools/deps.sh
+	@tools/npm.sh
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@tools/npm.sh
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
+	cd web && npm run --silent build
+
+build: web/dist/index.html ## build bin/mangru with the web UI in it
+	CGO_ENABLED=0 $(GO) build -trimpath -tags embedui -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mangru
+
+run: build ## build, then watch this machine or your cluster: bin/mangru up
+	$(BIN) up
+
+check: ## format, vet, lint, import rules, and the UI's lint and types
+	@test -z "$$(gofmt -l cmd internal test web/*.go)" || { echo "not formatted (gofmt -w):"; gofmt -l cmd internal test web/*.go; exit 1; }
+	$(GO) mod tidy -diff
+	$(LINT) run ./...
+	$(GO) test ./internal
+	cd web && npm run --silent lint
+
+unit: ## Go unit tests
+	$(GO) test ./...
+
+race: ## Go unit tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race ./internal/... ./web/...
+
+fuzz: ## every fuzz test for a short while (FUZZTIME=5s each)
+	@tools/fuzz.sh $(FUZZTIME)
+
+bench: ## Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+web-test: web/node_modules/.package-lock.json ## the UI's unit tests, and its browser tests against a pretended server
+	cd web && npm run --silent test && npm run --silent test:browser
+
+e2e: build ## the whole path on a real cluster: real CLIs, real browser (as root)
+	$(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e/...
+
+cluster: ## start a real Kubernetes on this machine (as root); prints the kubeconfig path
+	@$(CLUSTER) up $(CLUSTER_ARGS)
+
+cluster-down: ## stop what `make cluster` started
+	@$(CLUSTER) down
+
+test: deps check build unit race fuzz web-test e2e ## all that continuous integration runs
+
+clean: ## remove what was built here
+	rm -rf bin web/dist web/node_modules

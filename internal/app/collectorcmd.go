@@ -1,0 +1,207 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/mangru/mangru/internal/otelconf"
+	"github.com/mangru/mangru/internal/telemetry"
+)
+
+// collectorFlags are what a person types after "mangru collector".
+type collectorFlags struct {
+	files       []string
+	set         []string
+	remoteWrite []string
+	kubeconfig  string
+	cluster     string
+	region      string
+	interval    time.Duration
+	metrics     string
+	dedupe      string
+	logLevel    string
+	logFormat   string
+	drain       time.Duration
+	skipSignals bool
+}
+
+func newCollectorCmd() *cobra.Command {
+	var f collectorFlags
+	cmd := &cobra.Command{
+		Use:   "collector",
+		Short: "Collect metrics and send them to remote-write endpoints",
+		Long: "Runs the collector. --config reads an OpenTelemetry Collector configuration, an\n" +
+			"OpenTelemetryCollector object or a Prometheus file. Without it, --remote-write sends what\n" +
+			"the built-in jobs find in the cluster of --kubeconfig, $KUBECONFIG, ~/.kube/config or of\n" +
+			"the pod it runs in. SIGHUP reads the configuration again.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := f.logLevel
+			cfg, err := f.load()
+			if err != nil {
+				return &ExitError{Code: exitUsage, Err: err}
+			}
+			if level == "" {
+				level = cfg.LogLevel
+			}
+			logger, err := telemetry.NewLogger(cmd.ErrOrStderr(), f.logFormat, level)
+			if err != nil {
+				return &ExitError{Code: exitUsage, Err: err}
+			}
+			return runCollector(cmd.Context(), cfg, f, logger)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringArrayVar(&f.files, "config", nil, "configuration: a file, file:PATH, env:NAME or yaml:TEXT; later ones are laid over earlier ones")
+	fl.StringArrayVar(&f.set, "set", nil, "a.b.c=VALUE, laid over all configurations")
+	fl.StringArrayVar(&f.remoteWrite, "remote-write", nil, "send to this remote-write URL too, or with the built-in jobs")
+	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster that the built-in jobs watch")
+	fl.StringVar(&f.cluster, "cluster", "", "value of the cluster label of the built-in jobs (default: from the kubeconfig)")
+	fl.StringVar(&f.region, "region", "", "sign requests to --remote-write for this AWS region (default: from the URL, where it is AWS')")
+	fl.DurationVar(&f.interval, "scrape-interval", otelconf.DefaultScrapeInterval, "interval of the built-in jobs")
+	fl.StringVar(&f.metrics, "metrics-address", "", "address for the collector's own metrics and state (default: the configuration's, or "+otelconf.DefaultMetricsAddress+")")
+	fl.StringVar(&f.dedupe, "dedupe", "", "what to do with targets that several jobs scrape: off, first-job-wins (default: the configuration's)")
+	fl.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error (default: the configuration's, or info)")
+	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	fl.DurationVar(&f.drain, "drain-timeout", defaultDrainTimeout, "how long to go on sending when asked to stop")
+	fl.BoolVar(&f.skipSignals, "skip-unsupported-signals", false, "leave pipelines for traces and logs out instead of refusing them")
+	return cmd
+}
+
+// load reads the configuration that the flags describe.
+func (f collectorFlags) load() (*otelconf.Config, error) {
+	var cfg *otelconf.Config
+	var err error
+	switch {
+	case len(f.files) > 0:
+		cfg, err = otelconf.Load(otelconf.Options{
+			Files: f.files, Set: f.set, LogLevel: f.logLevel, Dedupe: otelconf.Dedupe(f.dedupe),
+			SkipUnsupportedSignals: f.skipSignals,
+		})
+	case len(f.remoteWrite) > 0:
+		cfg, err = f.builtIn()
+	default:
+		err = errors.New("nothing to do: give --config FILE, or --remote-write URL for the built-in jobs")
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, raw := range f.remoteWrite {
+		e, err := otelconf.NewEndpoint("", raw)
+		if err != nil {
+			return nil, fmt.Errorf("--remote-write: %w", err)
+		}
+		switch {
+		case f.region == "":
+		case e.SigV4 != nil:
+			e.SigV4.Region = f.region
+		default:
+			e.SigV4 = &otelconf.SigV4{Region: f.region, Service: "aps"}
+		}
+		cfg.AddEndpoint(e)
+	}
+	if f.metrics != "" {
+		cfg.MetricsAddress = f.metrics
+	}
+	return cfg, nil
+}
+
+func (f collectorFlags) builtIn() (*otelconf.Config, error) {
+	if len(f.set) > 0 {
+		return nil, errors.New("--set needs --config")
+	}
+	home, _ := os.UserHomeDir() // without one there is no ~/.kube/config
+	w, err := findWatched(f.kubeconfig, os.Getenv, home)
+	if err != nil {
+		return nil, err
+	}
+	if !w.isCluster() {
+		return nil, errors.New("no cluster found for the built-in jobs: give --kubeconfig FILE, or --config FILE for other jobs")
+	}
+	o := otelconf.KubernetesOptions{Kubeconfig: w.kubeconfig, InCluster: w.inPod, Interval: f.interval, Cluster: w.cluster}
+	if f.cluster != "" {
+		o.Cluster = f.cluster
+	}
+	cfg, err := otelconf.Kubernetes(o)
+	if err != nil {
+		return nil, err
+	}
+	switch d := otelconf.Dedupe(f.dedupe); d {
+	case "":
+	case otelconf.DedupeOff, otelconf.DedupeFirstJobWins:
+		cfg.Dedupe = d
+	default:
+		return nil, fmt.Errorf("--dedupe: found %q, allowed are %s, %s", f.dedupe, otelconf.DedupeOff, otelconf.DedupeFirstJobWins)
+	}
+	return cfg, nil
+}
+
+// runCollector runs a collector as a process of its own.
+func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, logger *slog.Logger) error {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c, err := NewCollector(cfg, CollectorDeps{Logger: logger, Registerer: reg, Gatherer: reg, DrainTimeout: f.drain})
+	if err != nil {
+		return err
+	}
+	c.announce(cfg)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	stopped := make(chan struct{})
+	reloads := make(chan struct{})
+	go func() {
+		defer close(reloads)
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-hup:
+				c.reloadFrom(f.load)
+			}
+		}
+	}()
+	err = c.Run(ctx)
+	signal.Stop(hup)
+	close(stopped)
+	<-reloads
+	return err
+}
+
+// announce says what runs.
+func (c *Collector) announce(cfg *otelconf.Config) {
+	for _, w := range cfg.Warnings {
+		c.log.Warn(w.Text, "where", w.Where)
+	}
+	var names []string
+	for _, e := range cfg.Endpoints {
+		names = append(names, e.Name)
+	}
+	c.log.Info("collector configured", "form", cfg.Form, "jobs", len(cfg.ScrapeConfigs), "endpoints", names)
+	for _, a := range c.Addrs() {
+		c.log.Info("listening", "address", a.String())
+	}
+}
+
+// reloadFrom reads the configuration again and puts it in place; if it is bad
+// the running one stays.
+func (c *Collector) reloadFrom(load func() (*otelconf.Config, error)) {
+	cfg, err := load()
+	if err == nil {
+		err = c.Reload(cfg)
+	}
+	if err != nil {
+		c.log.Error("reload failed, the former configuration stays", "err", err)
+		return
+	}
+	c.announce(cfg)
+}

@@ -1,0 +1,334 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/uptrace/bun"
+
+	"github.com/mangru/mangru/internal/auth/iam"
+	"github.com/mangru/mangru/internal/auth/sigv4"
+	"github.com/mangru/mangru/internal/db"
+	"github.com/mangru/mangru/internal/httpserver"
+	"github.com/mangru/mangru/internal/server/api"
+	"github.com/mangru/mangru/internal/server/ingest"
+	"github.com/mangru/mangru/internal/server/query"
+	"github.com/mangru/mangru/internal/server/store"
+	"github.com/mangru/mangru/internal/server/workspace"
+)
+
+// ServerDeps are what a Server may share with the rest of the process.
+type ServerDeps struct {
+	Logger *slog.Logger
+	// Registry takes the metrics and is served at /metrics. Nil makes one.
+	Registry *prometheus.Registry
+	// DB holds the records. Nil opens mangru.db in the data directory, which
+	// the Server then closes.
+	DB *bun.DB
+}
+
+// Server is the server mode: workspaces, identity, ingest, store and query
+// behind one listener.
+type Server struct {
+	cfg        ServerConfig
+	logger     *slog.Logger
+	registry   *prometheus.Registry
+	records    *bun.DB
+	ownRecords bool
+	identity   *iam.Service
+	workspaces *workspace.Service
+	store      *store.Store
+	ingest     *ingest.Handler
+	query      *query.Handler
+	http       *httpserver.Server
+	ready      atomic.Bool
+	closing    sync.Once
+	closed     error
+
+	// firstKey is the administrator's access key, if this start made it.
+	firstKey *iam.AccessKey
+}
+
+// NewServer opens the files and claims the port, so that what can fail fails
+// now. Close gives it all back, also after Run.
+func NewServer(ctx context.Context, cfg ServerConfig, deps ServerDeps) (s *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, &ExitError{Code: exitUsage, Err: err}
+	}
+	s = &Server{cfg: cfg, logger: deps.Logger, registry: deps.Registry, records: deps.DB}
+	if s.registry == nil {
+		s.registry = prometheus.NewRegistry()
+		s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}()
+	if err = os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return s, fmt.Errorf("make the data directory: %w", err)
+	}
+	if s.records == nil {
+		s.ownRecords = true
+		if s.records, err = db.Open(ctx, filepath.Join(cfg.Data, "mangru.db")); err != nil {
+			return s, err
+		}
+	}
+	if err = s.openIdentity(ctx); err != nil {
+		return s, err
+	}
+	if err = s.openData(); err != nil {
+		return s, err
+	}
+	handler, err := s.handler()
+	if err != nil {
+		return s, err
+	}
+	return s, s.listen(handler)
+}
+
+func (s *Server) openIdentity(ctx context.Context) (err error) {
+	s.identity, err = iam.Open(ctx, s.records, iam.Config{KeyFile: filepath.Join(s.cfg.Data, "secret.key")})
+	if err != nil {
+		return err
+	}
+	key, created, err := s.identity.Bootstrap(ctx)
+	if err != nil {
+		return err
+	}
+	if created {
+		s.firstKey = &key
+	}
+	return nil
+}
+
+// openData makes store, ingest, query and the records of workspaces, and plugs
+// them together.
+func (s *Server) openData() (err error) {
+	c := s.cfg
+	s.store, err = store.New(store.Config{
+		Dir: filepath.Join(c.Data, "workspaces"), Retention: time.Duration(c.Store.Retention),
+		OutOfOrderWindow: time.Duration(c.Store.OutOfOrderWindow), IdleTimeout: time.Duration(c.Store.IdleTimeout),
+		MinFreeDisk: int64(c.Store.MinFreeDisk), Registerer: s.registry,
+	}, s.logger)
+	if err != nil {
+		return err
+	}
+	s.ingest, err = ingest.New(ingest.Config{
+		Limits: c.Limits.ingest(), Registerer: s.registry,
+		Open: func(ctx context.Context, id string) (ingest.Target, error) {
+			h, err := s.store.AcquireWrite(ctx, id)
+			if err != nil {
+				return nil, storeError(err)
+			}
+			return h, nil
+		},
+	}, s.logger)
+	if err != nil {
+		return err
+	}
+	s.query, err = query.New(query.Config{
+		MaxConcurrent: c.Query.MaxConcurrent, MaxSamples: c.Query.MaxSamples,
+		Timeout: time.Duration(c.Query.Timeout), LookbackDelta: time.Duration(c.Query.LookbackDelta),
+		Version: version, Registerer: s.registry,
+		Open: func(ctx context.Context, id string) (query.Storage, func(), error) {
+			h, err := s.store.AcquireRead(ctx, id)
+			if err != nil {
+				return nil, nil, storeError(err)
+			}
+			return h.DB, h.Release, nil
+		},
+	}, s.logger)
+	if err != nil {
+		return err
+	}
+	s.workspaces, err = workspace.New(workspace.Config{Region: c.Region, MaxWorkspaces: c.MaxWorkspaces},
+		s.records, workspaceStorage{s.store, s.ingest}, s.logger)
+	return err
+}
+
+// storeError says in the workspaces' terms that there is nothing to open.
+func storeError(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: %w", workspace.ErrNotFound, err)
+	}
+	return err
+}
+
+// workspaceStorage is what happens to the samples when a workspace comes or
+// goes.
+type workspaceStorage struct {
+	*store.Store
+	ingest *ingest.Handler
+}
+
+// Remove implements workspace.Storage.
+func (w workspaceStorage) Remove(ctx context.Context, id string) error {
+	if err := w.Store.Remove(ctx, id); err != nil {
+		return err
+	}
+	w.ingest.Forget(id)
+	return nil
+}
+
+// handler builds everything behind the listener but the listener.
+func (s *Server) handler() (http.Handler, error) {
+	verifier, err := sigv4.NewVerifier(sigv4.VerifierConfig{
+		Regions: []string{s.cfg.Region}, Skew: time.Duration(s.cfg.Signatures.Skew),
+		Tolerances: s.cfg.Signatures.Tolerate, AllowUnsignedPayload: s.cfg.Signatures.AllowUnsignedPayload,
+		Registerer: s.registry,
+	}, api.Keys(s.identity))
+	if err != nil {
+		return nil, err
+	}
+	aps, err := api.NewAPS(api.APSConfig{
+		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Domain: s.cfg.Domain, Workspaces: s.workspaces,
+		Write: s.ingest.ServeWorkspace, Query: s.query.ServeWorkspace, MaxWriteBody: int64(s.cfg.Limits.MaxRequestSize),
+	})
+	if err != nil {
+		return nil, err
+	}
+	router, err := api.NewRouter(api.Config{
+		Domain: s.cfg.Domain, Services: []api.Service{aps}, Verifier: verifier, Authorizer: s.identity,
+	}, s.logger)
+	if err != nil {
+		return nil, err
+	}
+	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)})
+	// No ServeMux here: it redirects to cleaned paths, and signatures cover the
+	// path as it was sent.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/-/healthy":
+			_, _ = w.Write([]byte("Mangru server is healthy.\n"))
+		case "/-/ready":
+			s.serveReady(w, r)
+		case "/metrics":
+			if !s.http.Loopback() && !s.cfg.MetricsPublic {
+				http.Error(w, "Metrics are served on loopback only (setting metrics_public).", http.StatusForbidden)
+				return
+			}
+			metrics.ServeHTTP(w, r)
+		default:
+			router.ServeHTTP(w, r)
+		}
+	}), nil
+}
+
+func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
+	if !s.ready.Load() {
+		http.Error(w, "Mangru server is stopping.", http.StatusServiceUnavailable)
+		return
+	}
+	if err := s.records.PingContext(r.Context()); err != nil {
+		s.logger.Warn("not ready", "err", err)
+		http.Error(w, "The database of records does not answer.", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("Mangru server is ready.\n"))
+}
+
+func (s *Server) listen(handler http.Handler) error {
+	var tlsConfig *tls.Config
+	if s.cfg.TLS.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+		if err != nil {
+			return &ExitError{Code: exitUsage, Err: fmt.Errorf("tls: %w", err)}
+		}
+		tlsConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	var err error
+	s.http, err = httpserver.New(httpserver.Config{
+		Name: "api", Addr: s.cfg.Listen, TLS: tlsConfig, H2C: true,
+		RequestIDHeader: "X-Amzn-Requestid", LogLevel: slog.LevelDebug, Registerer: s.registry,
+		DrainTimeout: time.Duration(s.cfg.DrainTimeout),
+	}, handler, s.logger)
+	return err
+}
+
+// Run serves until ctx is done, then drains.
+func (s *Server) Run(ctx context.Context) error {
+	s.ready.Store(true)
+	defer s.ready.Store(false)
+	stop := context.AfterFunc(ctx, func() { s.ready.Store(false) })
+	defer stop()
+	return runStages(ctx, []stage{
+		{"api", s.http.Run}, {"workspaces", s.workspaces.Run}, {"store", s.store.Run},
+	})
+}
+
+// Close gives back what NewServer took. It may be called more than once.
+func (s *Server) Close() error {
+	s.closing.Do(func() {
+		var errs []error
+		if s.http != nil {
+			errs = append(errs, s.http.Close())
+		}
+		if s.query != nil {
+			errs = append(errs, s.query.Close())
+		}
+		if s.store != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			errs = append(errs, s.store.Close(ctx))
+		}
+		if s.ownRecords && s.records != nil {
+			errs = append(errs, s.records.Close())
+		}
+		s.closed = errors.Join(errs...)
+	})
+	return s.closed
+}
+
+// Addr returns the address that is listened on, with the real port.
+func (s *Server) Addr() net.Addr { return s.http.Addr() }
+
+// Account returns the id of the account that the server's own records are in.
+func (s *Server) Account() string { return iam.DefaultAccount }
+
+// IAM returns the identities.
+func (s *Server) IAM() *iam.Service { return s.identity }
+
+// Workspaces returns the records of workspaces.
+func (s *Server) Workspaces() *workspace.Service { return s.workspaces }
+
+// FirstKey returns the administrator's access key if this start made it; it is
+// shown this once.
+func (s *Server) FirstKey() (iam.AccessKey, bool) {
+	if s.firstKey == nil {
+		return iam.AccessKey{}, false
+	}
+	return *s.firstKey, true
+}
+
+// URL returns the base of the server's URLs as this machine reaches it, or the
+// configured public one.
+func (s *Server) URL() string {
+	if s.cfg.PublicURL != "" {
+		return s.cfg.PublicURL
+	}
+	scheme := "http://"
+	if s.cfg.TLS.CertFile != "" {
+		scheme = "https://"
+	}
+	return scheme + reachable(s.Addr().String())
+}
+
+// Endpoint returns a workspace's data plane URL, with a slash at the end.
+func (s *Server) Endpoint(workspaceID string) string {
+	return s.URL() + "/workspaces/" + workspaceID + "/"
+}

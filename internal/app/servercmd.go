@@ -1,0 +1,93 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mangru/mangru/internal/telemetry"
+)
+
+func newServerCmd() *cobra.Command {
+	var file string
+	flags := DefaultServerConfig()
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Serve workspaces: ingest, store and query",
+		Long: "Serves Managed Prometheus' control plane and data plane, signed with AWS Signature\n" +
+			"Version 4, over workspaces kept in the data directory. The first start makes an\n" +
+			"administrator and writes the access key to DIR/credentials.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg := DefaultServerConfig()
+			if file != "" {
+				var err error
+				if cfg, err = LoadServerConfig(file); err != nil {
+					return &ExitError{Code: exitUsage, Err: err}
+				}
+			}
+			overlayFlags(cmd, &cfg, flags)
+			logger, err := telemetry.NewLogger(cmd.ErrOrStderr(), cfg.Log.Format, cfg.Log.Level)
+			if err != nil {
+				return &ExitError{Code: exitUsage, Err: err}
+			}
+			s, err := NewServer(cmd.Context(), cfg, ServerDeps{Logger: logger})
+			if err != nil {
+				return err
+			}
+			if err := keepFirstKey(s, cfg.Data); err != nil {
+				return errors.Join(err, s.Close())
+			}
+			logger.Info("server listens", "url", s.URL(), "region", cfg.Region, "data", cfg.Data)
+			return errors.Join(s.Run(cmd.Context()), s.Close())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&file, "config", "", "configuration file (YAML)")
+	f.StringVar(&flags.Listen, "listen", flags.Listen, "address of the AWS-shaped APIs")
+	f.StringVar(&flags.Data, "data", flags.Data, "directory for everything that is kept")
+	f.StringVar(&flags.Region, "region", flags.Region, "AWS region that the APIs answer for")
+	f.StringVar(&flags.Domain, "domain", "", "suffix of virtual hosts such as aps-workspaces.<region>.<domain>")
+	f.StringVar(&flags.PublicURL, "public-url", "", "how callers reach the server, if not as requests arrive")
+	f.StringVar(&flags.Log.Level, "log-level", flags.Log.Level, "debug, info, warn or error")
+	f.StringVar(&flags.Log.Format, "log-format", flags.Log.Format, "text or json")
+	return c
+}
+
+// overlayFlags lets flags that were given win over the file.
+func overlayFlags(cmd *cobra.Command, cfg *ServerConfig, flags ServerConfig) {
+	for name, set := range map[string]func(){
+		"listen":     func() { cfg.Listen = flags.Listen },
+		"data":       func() { cfg.Data = flags.Data },
+		"region":     func() { cfg.Region = flags.Region },
+		"domain":     func() { cfg.Domain = flags.Domain },
+		"public-url": func() { cfg.PublicURL = flags.PublicURL },
+		"log-level":  func() { cfg.Log.Level = flags.Log.Level },
+		"log-format": func() { cfg.Log.Format = flags.Log.Format },
+	} {
+		if cmd.Flags().Changed(name) {
+			set()
+		}
+	}
+}
+
+// keepFirstKey writes the administrator's key to the credentials file when this
+// start made it, and says so when it was made before and the file is gone.
+func keepFirstKey(s *Server, data string) error {
+	file := filepath.Join(data, "credentials")
+	if key, ok := s.FirstKey(); ok {
+		if err := writeCredentials(file, credentials{AccessKey: key.ID, SecretKey: key.Secret}); err != nil {
+			return fmt.Errorf("keep the administrator's access key: %w", err)
+		}
+		s.logger.Info("administrator made", "user", key.Principal.Name, "credentials", file)
+		return nil
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		s.logger.Warn("the administrator's credentials file is gone; the key itself cannot be shown again", "file", file)
+	}
+	return nil
+}

@@ -1,0 +1,304 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"gopkg.in/yaml.v3"
+
+	"github.com/mangru/mangru/internal/auth/sigv4"
+	"github.com/mangru/mangru/internal/server/ingest"
+)
+
+// ServerConfig is the configuration of the server mode. Zero values take the
+// defaults of the parts; DefaultServerConfig fills in those that are its own.
+type ServerConfig struct {
+	Listen string `yaml:"listen"`
+	Data   string `yaml:"data"`
+	Region string `yaml:"region"`
+	// Domain is the suffix of virtual hosts such as
+	// aps-workspaces.<region>.<domain>.
+	Domain string `yaml:"domain"`
+	// PublicURL is how callers reach the server when that is not how its
+	// requests arrive, such as behind a proxy.
+	PublicURL string    `yaml:"public_url"`
+	TLS       ServerTLS `yaml:"tls"`
+	// MetricsPublic serves /metrics beyond loopback.
+	MetricsPublic bool             `yaml:"metrics_public"`
+	DrainTimeout  Duration         `yaml:"drain_timeout"`
+	MaxWorkspaces int              `yaml:"max_workspaces"`
+	Log           ServerLog        `yaml:"log"`
+	Signatures    ServerSignatures `yaml:"signatures"`
+	Limits        ServerLimits     `yaml:"limits"`
+	Store         ServerStore      `yaml:"store"`
+	Query         ServerQuery      `yaml:"query"`
+}
+
+// ServerTLS makes the listener speak HTTPS.
+type ServerTLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// ServerLog says what is logged.
+type ServerLog struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// ServerSignatures says which signatures are accepted.
+type ServerSignatures struct {
+	Skew                 Duration          `yaml:"skew"`
+	Tolerate             []sigv4.Tolerance `yaml:"tolerate"`
+	AllowUnsignedPayload bool              `yaml:"allow_unsigned_payload"`
+}
+
+// ServerLimits bounds what may be written.
+type ServerLimits struct {
+	MaxRequestSize       Size     `yaml:"max_request_size"`
+	MaxDecompressedBytes Size     `yaml:"max_decompressed_bytes"`
+	MaxSeriesPerRequest  int      `yaml:"max_series_per_request"`
+	MaxSamplesPerRequest int      `yaml:"max_samples_per_request"`
+	MaxLabels            int      `yaml:"max_labels"`
+	MaxLabelName         int      `yaml:"max_label_name"`
+	MaxLabelValue        int      `yaml:"max_label_value"`
+	MaxSeries            int      `yaml:"max_series"`
+	MaxSampleAge         Duration `yaml:"max_sample_age"`
+	MaxSampleFuture      Duration `yaml:"max_sample_future"`
+}
+
+func (l ServerLimits) ingest() ingest.Limits {
+	return ingest.Limits{
+		MaxDecompressedBytes: int(l.MaxDecompressedBytes), MaxSeriesPerRequest: l.MaxSeriesPerRequest,
+		MaxSamplesPerRequest: l.MaxSamplesPerRequest, MaxLabels: l.MaxLabels, MaxLabelName: l.MaxLabelName,
+		MaxLabelValue: l.MaxLabelValue, MaxSeries: l.MaxSeries,
+		MaxSampleAge: time.Duration(l.MaxSampleAge), MaxSampleFuture: time.Duration(l.MaxSampleFuture),
+	}
+}
+
+// ServerStore says how samples are kept.
+type ServerStore struct {
+	Retention        Duration `yaml:"retention"`
+	OutOfOrderWindow Duration `yaml:"out_of_order_window"`
+	IdleTimeout      Duration `yaml:"idle_timeout"`
+	MinFreeDisk      Size     `yaml:"min_free_disk"`
+}
+
+// ServerQuery bounds queries.
+type ServerQuery struct {
+	MaxConcurrent int      `yaml:"max_concurrent"`
+	MaxSamples    int      `yaml:"max_samples"`
+	Timeout       Duration `yaml:"timeout"`
+	LookbackDelta Duration `yaml:"lookback_delta"`
+}
+
+// DefaultServerConfig listens on loopback only and tolerates what known clients
+// do; each tolerance can be taken away.
+func DefaultServerConfig() ServerConfig {
+	return ServerConfig{
+		Listen: "127.0.0.1:9009", Data: "./mangru-data", Region: "us-east-1",
+		Log:        ServerLog{Level: "info", Format: "text"},
+		Signatures: ServerSignatures{Tolerate: sigv4.AllTolerances()},
+	}
+}
+
+// Duration is a time span as Prometheus writes it, such as 150d or 1h30m.
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	text, negative := strings.CutPrefix(string(b), "-")
+	v, err := model.ParseDuration(text)
+	if err != nil {
+		return errors.New("expected a duration such as 30s, 5m, 1h30m or 150d")
+	}
+	if *d = Duration(v); negative {
+		*d = -*d
+	}
+	return nil
+}
+
+// Size is a number of bytes, such as 1048576, 64KiB or 10MiB.
+type Size int64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(b []byte) error {
+	text, unit := string(b), int64(1)
+	for i, suffix := range []string{"KiB", "MiB", "GiB"} {
+		if rest, ok := strings.CutSuffix(text, suffix); ok {
+			text, unit = rest, 1<<(10*(i+1))
+			break
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil || n > 1<<40 {
+		return errors.New("expected a number of bytes such as 1048576, 64KiB, 10MiB or 1GiB")
+	}
+	*s = Size(n * unit)
+	return nil
+}
+
+// fieldError is a setting that is not as it must be.
+type fieldError struct{ field, message string }
+
+func (e *fieldError) Error() string { return e.field + ": " + e.message }
+
+// Validate checks what the parts do not check themselves.
+func (c *ServerConfig) Validate() error {
+	bad := func(field, format string, args ...any) error {
+		return &fieldError{field, fmt.Sprintf(format, args...)}
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return bad("listen", "%q is not an address such as 127.0.0.1:9009", c.Listen)
+	}
+	if c.Data == "" {
+		return bad("data", "a directory is required")
+	}
+	if c.Region == "" || strings.ContainsFunc(c.Region, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
+	}) {
+		return bad("region", "%q is not a region such as us-east-1", c.Region)
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			return bad("public_url", "%q is not a URL such as https://mangru.example, without a path", c.PublicURL)
+		}
+		c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		return bad("tls", "cert_file and key_file belong together")
+	}
+	for i, t := range c.Signatures.Tolerate {
+		if !slices.Contains(sigv4.AllTolerances(), t) {
+			return bad(fmt.Sprintf("signatures.tolerate[%d]", i), "%q is not known, allowed are %v", t, sigv4.AllTolerances())
+		}
+	}
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{{"limits.max_request_size", int64(c.Limits.MaxRequestSize)}, {"signatures.skew", int64(c.Signatures.Skew)},
+		{"store.retention", int64(c.Store.Retention)}, {"store.idle_timeout", int64(c.Store.IdleTimeout)},
+		{"limits.max_decompressed_bytes", int64(c.Limits.MaxDecompressedBytes)},
+		{"query.max_concurrent", int64(c.Query.MaxConcurrent)}, {"query.max_samples", int64(c.Query.MaxSamples)},
+		{"query.timeout", int64(c.Query.Timeout)}, {"query.lookback_delta", int64(c.Query.LookbackDelta)},
+		{"max_workspaces", int64(c.MaxWorkspaces)}, {"drain_timeout", int64(c.DrainTimeout)}} {
+		if f.v < 0 {
+			return bad(f.name, "must not be negative")
+		}
+	}
+	return nil
+}
+
+// LoadServerConfig reads a YAML file over the defaults. Errors name file, line,
+// field, what was found and what is allowed.
+func LoadServerConfig(file string) (ServerConfig, error) {
+	cfg := DefaultServerConfig()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return cfg, fmt.Errorf("read configuration: %w", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return cfg, fmt.Errorf("%s: %w", file, err)
+	}
+	d := strictDecoder{file: file, lines: make(map[string]int)}
+	if len(doc.Content) > 0 {
+		if err := d.decode(doc.Content[0], reflect.ValueOf(&cfg).Elem(), ""); err != nil {
+			return cfg, err
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		var f *fieldError
+		if errors.As(err, &f) && d.lines[f.field] > 0 {
+			return cfg, fmt.Errorf("%s:%d: %w", file, d.lines[f.field], err)
+		}
+		return cfg, fmt.Errorf("%s: %w", file, err)
+	}
+	return cfg, nil
+}
+
+// strictDecoder fills a struct from YAML and refuses what has no place in it.
+type strictDecoder struct {
+	file  string
+	lines map[string]int // where each field was given
+}
+
+func (d *strictDecoder) fail(n *yaml.Node, field, format string, args ...any) error {
+	if field != "" {
+		field += ": "
+	}
+	return fmt.Errorf("%s:%d: %s%s", d.file, n.Line, field, fmt.Sprintf(format, args...))
+}
+
+func (d *strictDecoder) decode(n *yaml.Node, into reflect.Value, path string) error {
+	d.lines[path] = n.Line
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if into.Kind() != reflect.Struct {
+		return d.decodeValue(n, into, path)
+	}
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return d.fail(n, path, "found %q, expected fields", n.Value)
+	}
+	fields := make(map[string]reflect.Value)
+	var names []string
+	for i := range into.NumField() {
+		name := into.Type().Field(i).Tag.Get("yaml")
+		fields[name] = into.Field(i)
+		names = append(names, name)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		at := strings.TrimPrefix(path+"."+key.Value, ".")
+		f, ok := fields[key.Value]
+		if !ok {
+			return d.fail(key, at, "unknown field, allowed are %s", strings.Join(names, ", "))
+		}
+		if d.lines[at] > 0 {
+			return d.fail(key, at, "given twice")
+		}
+		if err := d.decode(value, f, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *strictDecoder) decodeValue(n *yaml.Node, into reflect.Value, path string) error {
+	if into.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode {
+		for i, e := range n.Content {
+			d.lines[fmt.Sprintf("%s[%d]", path, i)] = e.Line
+		}
+	}
+	if u, ok := into.Addr().Interface().(interface{ UnmarshalText([]byte) error }); ok && n.Kind == yaml.ScalarNode {
+		if err := u.UnmarshalText([]byte(n.Value)); err != nil {
+			return d.fail(n, path, "found %q, %v", n.Value, err)
+		}
+		return nil
+	}
+	if into.Kind() == reflect.Slice {
+		into.SetZero() // a list replaces the default
+		if n.Kind != yaml.SequenceNode {
+			return d.fail(n, path, "found %q, expected a list", n.Value)
+		}
+	}
+	if err := n.Decode(into.Addr().Interface()); err != nil {
+		kind := map[reflect.Kind]string{reflect.Int: "a number", reflect.Bool: "true or false", reflect.String: "a text"}[into.Kind()]
+		return d.fail(n, path, "found %q, expected %s", n.Value, kind)
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	commoncfg "github.com/prometheus/common/config"
+
+	"github.com/mangru/mangru/internal/auth/iam"
+	"github.com/mangru/mangru/internal/dashboard"
+	"github.com/mangru/mangru/internal/otelconf"
+	"github.com/mangru/mangru/internal/server/workspace"
+)
+
+// defaultAlias is the alias of the workspace that the first start makes.
+const defaultAlias = "default"
+
+// newServer opens the server and returns the key of the first user, made at the
+// first start and reused from then on.
+func (u *Up) newServer(ctx context.Context, reg *prometheus.Registry) (credentials, error) {
+	cfg := DefaultServerConfig()
+	cfg.Listen, cfg.Data, cfg.Region = u.cfg.Listen, u.cfg.DataDir, u.cfg.Region
+	s, err := NewServer(ctx, cfg, ServerDeps{Logger: u.log, Registry: reg, DB: u.records})
+	if err != nil {
+		return credentials{}, err
+	}
+	u.server = s
+	key, err := u.firstKey(ctx)
+	if err != nil {
+		return key, err
+	}
+	return key, u.ensureWorkspace(ctx)
+}
+
+func (u *Up) firstKey(ctx context.Context) (credentials, error) {
+	file := filepath.Join(u.cfg.DataDir, "credentials")
+	if key, ok := u.server.FirstKey(); ok {
+		c := credentials{AccessKey: key.ID, SecretKey: key.Secret}
+		return c, writeCredentials(file, c)
+	}
+	c, err := readCredentials(file)
+	if isMissing(err) {
+		u.log.Warn("the credentials file is gone; making another access key", "file", file)
+		key, err := u.server.IAM().CreateAccessKey(ctx, u.server.Account(), "admin")
+		if err != nil {
+			return c, fmt.Errorf("make an access key in place of the lost one: %w", err)
+		}
+		c = credentials{AccessKey: key.ID, SecretKey: key.Secret}
+		return c, writeCredentials(file, c)
+	}
+	if err != nil {
+		return c, err
+	}
+	key, err := u.server.IAM().LookupKey(ctx, c.AccessKey)
+	if errors.Is(err, iam.ErrNoSuchEntity) || (err == nil && key.Secret != c.SecretKey) {
+		return c, fmt.Errorf("%s holds an access key that the database beside it does not know; remove the file to have another made", file)
+	}
+	return c, err
+}
+
+// ensureWorkspace finds or makes the workspace that this process writes to.
+func (u *Up) ensureWorkspace(ctx context.Context) error {
+	list, err := u.listWorkspaces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range list {
+		if w.Alias == defaultAlias && w.Status != string(workspace.StatusDeleting) {
+			u.workspace = w
+			return nil
+		}
+	}
+	w, err := u.server.Workspaces().Create(ctx, u.server.Account(), workspace.CreateInput{Alias: defaultAlias})
+	if err != nil {
+		return fmt.Errorf("make the workspace %q: %w", defaultAlias, err)
+	}
+	u.workspace = u.describe(w)
+	return nil
+}
+
+// listWorkspaces returns every workspace of the account.
+func (u *Up) listWorkspaces(ctx context.Context) ([]dashboard.Workspace, error) {
+	out, in := []dashboard.Workspace{}, workspace.ListInput{}
+	for {
+		page, next, err := u.server.Workspaces().List(ctx, u.server.Account(), in)
+		if err != nil {
+			return nil, fmt.Errorf("list workspaces: %w", err)
+		}
+		for _, w := range page {
+			out = append(out, u.describe(w))
+		}
+		if next == "" {
+			return out, nil
+		}
+		in.NextToken = next
+	}
+}
+
+func (u *Up) describe(w *workspace.Workspace) dashboard.Workspace {
+	endpoint := u.server.URL() + "/workspaces/" + w.ID + "/"
+	return dashboard.Workspace{
+		ID: w.ID, Alias: w.Alias, ARN: w.ARN(), Status: string(w.Status),
+		PrometheusEndpoint: endpoint, RemoteWriteURL: endpoint + "api/v1/remote_write", QueryURL: endpoint + "api/v1/query",
+	}
+}
+
+// newCollector opens the collector, writing to this process' own workspace
+// besides what its configuration names.
+func (u *Up) newCollector(key credentials, reg *prometheus.Registry) error {
+	cfg, err := u.collectorConfig(reg)
+	if err != nil {
+		return err
+	}
+	if !writesTo(cfg, u.workspace.RemoteWriteURL) {
+		e, err := otelconf.NewEndpoint("mangru", u.workspace.RemoteWriteURL)
+		if err != nil {
+			return err
+		}
+		cfg.AddEndpoint(e)
+	}
+	for i := range cfg.Endpoints {
+		if e := &cfg.Endpoints[i]; e.URL == u.workspace.RemoteWriteURL {
+			e.SigV4 = &otelconf.SigV4{
+				Region: u.cfg.Region, Service: "aps", AccessKey: key.AccessKey, SecretKey: commoncfg.Secret(key.SecretKey),
+			}
+		}
+	}
+	// The collector's own metrics are on the server's /metrics.
+	cfg.MetricsAddress, cfg.HealthAddress = "", ""
+	for _, w := range cfg.Warnings {
+		u.log.Warn(w.Text, "where", w.Where)
+	}
+	u.collector, err = NewCollector(cfg, CollectorDeps{Logger: u.log, Registerer: reg, Gatherer: reg})
+	return err
+}
+
+func writesTo(cfg *otelconf.Config, url string) bool {
+	for _, e := range cfg.Endpoints {
+		if e.URL == url {
+			return true
+		}
+	}
+	return false
+}
+
+// lockDir makes sure that one process at a time works on a data directory.
+func lockDir(dir string) (unlock func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another mangru", dir), f.Close())
+	}
+	return f.Close, nil
+}

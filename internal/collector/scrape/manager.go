@@ -1,0 +1,259 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	commonmodel "github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/mangru/mangru/internal/model"
+)
+
+// Sink takes frames. It must not wait for anything, and owns what it is given.
+type Sink interface {
+	Append(*model.Frame)
+}
+
+// Job is one scrape configuration and the targets that it has at the moment.
+type Job struct {
+	// Config has been validated. It must not be changed any more.
+	Config *config.ScrapeConfig
+	// Transport, if not nil, takes the place of the one that Config describes.
+	// Its type must be comparable: another value means other connections.
+	Transport http.RoundTripper
+	Targets   []Target
+}
+
+// Target is one place to scrape.
+type Target struct {
+	// ID stays the same for as long as the target is the same to its users: the
+	// same job, address and visible labels.
+	ID uint64
+	// Labels are the labels after relabelling; names that start with __ are
+	// settings and do not show on the series.
+	Labels   labels.Labels
+	URL      string
+	Interval time.Duration
+	Timeout  time.Duration
+}
+
+// Config has the settings that all targets share.
+type Config struct {
+	// OffsetSeed moves the scrape times of this collector against those of its
+	// replicas.
+	OffsetSeed uint64
+	UserAgent  string
+	// Parallel bounds how many pages are parsed at once; 0 means one per CPU.
+	Parallel int
+}
+
+// Manager scrapes the targets that it was last told of.
+type Manager struct {
+	cfg     Config
+	sink    Sink
+	log     *slog.Logger
+	metrics *metrics
+	tokens  chan struct{} // one is held while parsing
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	plans   map[string]*plan // by job name
+	targets map[uint64]*target
+
+	generation atomic.Uint64 // the last given to a list of series
+}
+
+// New returns a manager without targets.
+func New(cfg Config, sink Sink, reg prometheus.Registerer, log *slog.Logger) *Manager {
+	if cfg.Parallel < 1 {
+		cfg.Parallel = runtime.GOMAXPROCS(0)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &Manager{
+		cfg: cfg, sink: sink, log: log, tokens: make(chan struct{}, cfg.Parallel),
+		ctx: ctx, cancel: cancel,
+		plans: make(map[string]*plan), targets: make(map[uint64]*target),
+	}
+	m.metrics = newMetrics(reg, m)
+	return m
+}
+
+// Apply makes the manager scrape exactly the given targets. A target that was
+// there before keeps its series and its scrape times, also when settings of its
+// job change. The series of a target that is gone are marked stale when two
+// more scrapes would have been due, unless it comes back. A job that cannot be
+// set up keeps its former settings, or is left out; the error names it.
+func (m *Manager) Apply(jobs []Job) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	plans := make(map[string]*plan, len(jobs))
+	wanted := make(map[uint64]bool)
+	for _, job := range jobs {
+		p, err := m.plan(job)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("job %q: %w", job.Config.JobName, err))
+		}
+		if p == nil {
+			continue
+		}
+		plans[job.Config.JobName] = p
+		forced := targetLimit(job)
+		for _, t := range job.Targets {
+			wanted[t.ID] = true
+			m.set(t, p, forced)
+		}
+	}
+	for id, t := range m.targets {
+		if !wanted[id] {
+			t.update(nil)
+		}
+	}
+	for name, old := range m.plans {
+		if plans[name] != old {
+			old.close()
+		}
+	}
+	m.plans = plans
+	return errors.Join(errs...)
+}
+
+// plan returns the plan of a job: the one in use if nothing has changed.
+func (m *Manager) plan(job Job) (*plan, error) {
+	old := m.plans[job.Config.JobName]
+	if old != nil && old.transport == job.Transport &&
+		(old.cfg == job.Config || reflect.DeepEqual(old.cfg, job.Config)) {
+		return old, nil
+	}
+	p, err := newPlan(job, m.cfg.UserAgent)
+	if err != nil {
+		return old, err
+	}
+	return p, nil
+}
+
+func targetLimit(job Job) error {
+	if limit := int(job.Config.TargetLimit); limit > 0 && len(job.Targets) > limit {
+		return fmt.Errorf("target_limit exceeded (number of targets: %d, limit: %d)", len(job.Targets), limit)
+	}
+	return nil
+}
+
+func (m *Manager) set(t Target, p *plan, forced error) {
+	sp := &spec{Target: t, plan: p, forced: forced, public: publicLabels(t.Labels)}
+	cur := m.targets[t.ID]
+	if cur != nil {
+		if old := cur.current(); old == nil || !old.same(sp) {
+			cur.update(sp)
+		}
+		return
+	}
+	cur = &target{
+		id: t.ID, m: m, spec: sp, changed: make(chan struct{}, 1),
+		cache: newCache(t.ID, m.generation.Add(1)), log: m.log.With("job", p.cfg.JobName, "target", t.URL),
+	}
+	m.targets[t.ID] = cur
+	m.running.Go(func() { cur.run(m.ctx) })
+}
+
+func publicLabels(ls labels.Labels) labels.Labels {
+	b := labels.NewBuilder(ls)
+	ls.Range(func(l labels.Label) {
+		if strings.HasPrefix(l.Name, commonmodel.ReservedLabelPrefix) {
+			b.Del(l.Name)
+		}
+	})
+	return b.Labels()
+}
+
+// retire ends a target that has been gone for long enough: it marks its series
+// stale at the given time, save those that another target with the same
+// visible labels has taken over. It reports false when the target is back.
+func (m *Manager) retire(t *target, last *spec, at time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.current() != nil {
+		return false
+	}
+	delete(m.targets, t.id)
+	if at.IsZero() {
+		return true
+	}
+	var heirs []*cache
+	for _, o := range m.targets {
+		if sp := o.current(); sp != nil && labels.Equal(sp.public, last.public) {
+			o.work.Lock()
+			defer o.work.Unlock()
+			heirs = append(heirs, o.cache)
+		}
+	}
+	t.work.Lock()
+	defer t.work.Unlock()
+	if f := t.cache.end(at.UnixMilli(), heirs); f != nil {
+		m.sink.Append(f) // under the lock: a newcomer with this ID comes after it
+	}
+	return true
+}
+
+// Stop ends all scraping and waits for it. It marks nothing stale: another
+// collector, or this one after a restart, goes on with the same series.
+func (m *Manager) Stop() {
+	m.cancel()
+	m.running.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.plans {
+		p.close()
+	}
+}
+
+// Targets returns the state of all targets, by job and address.
+func (m *Manager) Targets() []TargetState {
+	m.mu.Lock()
+	list := make([]*target, 0, len(m.targets))
+	for _, t := range m.targets {
+		list = append(list, t)
+	}
+	m.mu.Unlock()
+	out := make([]TargetState, 0, len(list))
+	for _, t := range list {
+		if st, ok := t.snapshot(); ok {
+			out = append(out, st)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool {
+		if out[i].Job != out[j].Job {
+			return out[i].Job < out[j].Job
+		}
+		return out[i].URL < out[j].URL
+	})
+	return out
+}
+
+// offset returns how long after now the target's next scrape is due. Times are
+// pinned to the clock, so a restart does not move them.
+func offset(id, seed uint64, interval time.Duration, now time.Time) time.Duration {
+	var b [8]byte
+	for i := range b {
+		b[i] = byte(id >> (8 * i))
+	}
+	at := (xxhash.Sum64(b[:]) ^ seed) % uint64(interval)
+	next := int64(interval) - now.UnixNano()%int64(interval) + int64(at)
+	return time.Duration(next % int64(interval))
+}

@@ -1,0 +1,131 @@
+package scrape
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+
+	commoncfg "github.com/prometheus/common/config"
+	commonmodel "github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+)
+
+// unixSocketLabel holds the path of a Unix socket that is dialled in place of
+// the target's address.
+const unixSocketLabel = "__unix_socket__"
+
+// plan is what a job's settings come to. It is not changed once made.
+type plan struct {
+	cfg       *config.ScrapeConfig
+	transport http.RoundTripper // the job's own, or nil
+	userAgent string
+	client    *http.Client
+	accept    string
+	encoding  string
+	parser    textparse.ParserOptions
+
+	mu      sync.Mutex
+	sockets map[string]*http.Client
+}
+
+func newPlan(job Job, userAgent string) (*plan, error) {
+	cfg := job.Config
+	scheme, err := config.ToEscapingScheme(cfg.MetricNameEscapingScheme, cfg.MetricNameValidationScheme)
+	if err != nil {
+		return nil, fmt.Errorf("metric name escaping scheme: %w", err)
+	}
+	p := &plan{
+		cfg: cfg, transport: job.Transport, userAgent: userAgent,
+		accept: acceptHeader(cfg.ScrapeProtocols, scheme), encoding: "identity",
+		// Histograms are taken in their classic form.
+		parser: textparse.ParserOptions{
+			IgnoreNativeHistograms: true,
+			FallbackContentType:    cfg.ScrapeFallbackProtocol.HeaderMediaType(),
+		},
+		sockets: make(map[string]*http.Client),
+	}
+	if cfg.EnableCompression {
+		p.encoding = "gzip"
+	}
+	p.client, err = newClient(cfg, job.Transport)
+	return p, err
+}
+
+func newClient(cfg *config.ScrapeConfig, own http.RoundTripper, opts ...commoncfg.HTTPClientOption) (*http.Client, error) {
+	if own == nil {
+		c, err := commoncfg.NewClientFromConfig(cfg.HTTPClientConfig, cfg.JobName, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("making the HTTP client: %w", err)
+		}
+		return c, nil
+	}
+	c := &http.Client{Transport: own}
+	if !cfg.HTTPClientConfig.FollowRedirects {
+		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	return c, nil
+}
+
+// clientFor returns the client for a target. A Unix socket needs one of its
+// own, for connections are kept by host name.
+func (p *plan) clientFor(ls labels.Labels) (*http.Client, error) {
+	socket := ls.Get(unixSocketLabel)
+	if socket == "" {
+		return p.client, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.sockets[socket]; c != nil {
+		return c, nil
+	}
+	c, err := newClient(p.cfg, nil, commoncfg.WithDialContextFunc(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}))
+	if err == nil {
+		p.sockets[socket] = c
+	}
+	return c, err
+}
+
+func (p *plan) close() {
+	p.client.CloseIdleConnections()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.sockets {
+		c.CloseIdleConnections()
+	}
+}
+
+// relabelsLike reports whether series that were finished under the other plan
+// are what they would be under this one.
+func (p *plan) relabelsLike(o *plan) bool {
+	strip := func(c *config.ScrapeConfig) config.ScrapeConfig {
+		s := *c
+		s.ScrapeInterval, s.ScrapeTimeout, s.SampleLimit = 0, 0, 0
+		s.HTTPClientConfig = commoncfg.HTTPClientConfig{}
+		return s
+	}
+	return p == o || reflect.DeepEqual(strip(p.cfg), strip(o.cfg))
+}
+
+// acceptHeader lists the formats in the order in which they are liked.
+func acceptHeader(protocols []config.ScrapeProtocol, scheme commonmodel.EscapingScheme) string {
+	var list []string
+	weight := len(config.ScrapeProtocolsHeaders) + 1
+	for _, sp := range protocols {
+		v := config.ScrapeProtocolsHeaders[sp]
+		// Only the newer text formats know about escaping.
+		if sp == config.PrometheusText1_0_0 || sp == config.OpenMetricsText1_0_0 {
+			v += ";" + commonmodel.EscapingKey + "=" + scheme.String()
+		}
+		list = append(list, fmt.Sprintf("%s;q=0.%d", v, weight))
+		weight--
+	}
+	return strings.Join(append(list, fmt.Sprintf("*/*;q=0.%d", weight)), ",")
+}

@@ -1,0 +1,219 @@
+package scrape
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Tolerance within which a scrape that came late keeps the time at which it was
+// due, which compresses better.
+const maxTolerance = 2 * time.Millisecond
+
+// spec is what a target's goroutine is to do. It is not changed once made.
+type spec struct {
+	Target
+	plan   *plan
+	forced error // scrape nothing and report this
+	public labels.Labels
+}
+
+func (s *spec) same(o *spec) bool {
+	sameErr := (s.forced == nil) == (o.forced == nil) && (s.forced == nil || s.forced.Error() == o.forced.Error())
+	return s.plan == o.plan && sameErr && s.URL == o.URL && s.Interval == o.Interval &&
+		s.Timeout == o.Timeout && labels.Equal(s.Labels, o.Labels)
+}
+
+// target is one place to scrape, with its goroutine.
+type target struct {
+	id  uint64
+	m   *Manager
+	log *slog.Logger
+
+	changed chan struct{} // signals that spec has changed
+
+	mu    sync.Mutex
+	spec  *spec // nil: the target is gone
+	state scrapeResult
+
+	work  sync.Mutex // guards cache
+	cache *cache
+
+	// For the goroutine alone.
+	fetcher fetcher
+	last    *spec     // the one of the last scrape
+	due     time.Time // of the last scrape
+}
+
+func (t *target) current() *spec {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.spec
+}
+
+// update replaces the spec; nil ends the target.
+func (t *target) update(s *spec) {
+	t.mu.Lock()
+	was := t.spec
+	t.spec = s
+	t.mu.Unlock()
+	if was != nil || s != nil {
+		select {
+		case t.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (t *target) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if sp := t.current(); sp != nil {
+			t.cycle(ctx, sp)
+		} else if t.linger(ctx) {
+			return
+		}
+	}
+}
+
+// wait returns true when d has passed, false when the spec has changed or ctx
+// has ended.
+func (t *target) wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.changed:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// cycle scrapes in the rhythm of the spec until the target is gone or has
+// another rhythm.
+func (t *target) cycle(ctx context.Context, sp *spec) {
+	if !t.wait(ctx, offset(t.id, t.m.cfg.OffsetSeed, sp.Interval, time.Now())) {
+		return
+	}
+	ticker := time.NewTicker(sp.Interval)
+	defer ticker.Stop()
+	due := time.Now().Round(0)
+	for {
+		at := time.Now().Round(0)
+		for at.Sub(due) >= sp.Interval { // a tick was missed
+			due = due.Add(sp.Interval)
+		}
+		if at.Sub(due) <= min(sp.Interval/100, maxTolerance) {
+			at = due
+		}
+		t.due = due
+		t.scrape(ctx, sp, at)
+		for ticked := false; !ticked; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.changed:
+				next := t.current()
+				if next == nil || next.Interval != sp.Interval {
+					return
+				}
+				sp = next
+			case <-ticker.C:
+				ticked = true
+			}
+		}
+	}
+}
+
+// linger waits for the target to come back. It returns true when it has not:
+// its series have been marked stale, at the time of the scrape that did not
+// take place.
+func (t *target) linger(ctx context.Context) bool {
+	if t.last == nil {
+		return t.m.retire(t, nil, time.Time{})
+	}
+	interval := t.last.Interval
+	stale := t.due.Add(interval)
+	if !t.wait(ctx, time.Until(stale.Add(interval+interval/10))) {
+		return ctx.Err() != nil
+	}
+	return t.m.retire(t, t.last, stale)
+}
+
+// scrape does one scrape and hands on its frame.
+func (t *target) scrape(ctx context.Context, sp *spec, at time.Time) {
+	start := time.Now()
+	pg, err := t.fetch(ctx, sp)
+	if ctx.Err() != nil {
+		pg.release()
+		return // the collector stops; this says nothing about the target
+	}
+	select {
+	case t.m.tokens <- struct{}{}:
+	case <-ctx.Done():
+		pg.release()
+		return
+	}
+	r := t.digest(sp, &pg, err, at, start)
+	<-t.m.tokens
+	pg.release()
+
+	t.mu.Lock()
+	t.state = r
+	t.mu.Unlock()
+	t.last = sp
+	t.m.metrics.observe(&r)
+	if r.err != nil {
+		t.log.Debug("scrape failed", "err", r.err)
+	}
+}
+
+func (t *target) fetch(ctx context.Context, sp *spec) (page, error) {
+	if sp.forced != nil {
+		return page{}, sp.forced
+	}
+	ctx, cancel := context.WithTimeout(ctx, sp.Timeout)
+	defer cancel()
+	return t.fetcher.fetch(ctx, sp)
+}
+
+// digest turns a page, or the want of one, into a frame and appends it.
+func (t *target) digest(sp *spec, pg *page, err error, at, start time.Time) scrapeResult {
+	t.work.Lock()
+	defer t.work.Unlock()
+	c := t.cache
+	c.use(sp)
+	r := scrapeResult{at: at, err: err}
+	if r.err == nil {
+		r.err = pg.unpack(int64(sp.plan.cfg.BodySizeLimit))
+		r.bytes = len(pg.text)
+		r.tooLarge = r.err == errBodySizeLimit
+	} else {
+		r.tooLarge = err == errBodySizeLimit
+	}
+	c.begin(at.UnixMilli())
+	switch {
+	case r.err != nil || len(pg.text) == 0:
+		c.fail()
+	default:
+		if r.err = c.read(pg, &r); r.err != nil {
+			r.rolledBack = r.postRelabel
+			for what := repeated; what < relabelled; what++ {
+				r.rolledBack -= r.lost[what]
+			}
+			c.fail()
+		} else {
+			c.succeed()
+		}
+	}
+	r.duration = time.Since(start)
+	c.report(&r)
+	t.m.sink.Append(c.frame())
+	c.compact(func() uint64 { return t.m.generation.Add(1) })
+	r.series = c.live
+	return r
+}

@@ -1,0 +1,180 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// record is what is known about a running request.
+type record struct {
+	id string
+
+	mu        sync.Mutex
+	principal string
+	attrs     []slog.Attr
+}
+
+type recordKey struct{}
+
+// RequestID returns the id of the request that ctx belongs to, "" outside one.
+func RequestID(ctx context.Context) string {
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		return r.id
+	}
+	return ""
+}
+
+// SetPrincipal names the authenticated caller for the request log.
+func SetPrincipal(ctx context.Context, name string) {
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		r.mu.Lock()
+		r.principal = name
+		r.mu.Unlock()
+	}
+}
+
+// Annotate adds attributes to the request's log line, such as why it was
+// refused. They must hold nothing secret.
+func Annotate(ctx context.Context, attrs ...slog.Attr) {
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		r.mu.Lock()
+		r.attrs = append(r.attrs, attrs...)
+		r.mu.Unlock()
+	}
+}
+
+// observe wraps the handler with request id, log line, metrics and recovery.
+func (s *Server) observe(next http.Handler, m *metrics) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		rec := &record{id: uuid.NewString()}
+		w.Header().Set(s.cfg.RequestIDHeader, rec.id)
+		rw := &responseRecorder{ResponseWriter: w}
+		s.requests.Add(1)
+		defer func() {
+			if s.requests.Add(-1) == 0 {
+				select {
+				case s.idle <- struct{}{}:
+				default:
+				}
+			}
+		}()
+		defer func() {
+			p := recover()
+			if p != nil && !isAbort(p) {
+				s.logger.Error("handler panicked", "request_id", rec.id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				if rw.status == 0 {
+					rw.Header().Set("Content-Type", "application/json")
+					rw.WriteHeader(http.StatusInternalServerError)
+					_, _ = fmt.Fprintf(rw, "{\"message\":\"internal error, request %s\"}\n", rec.id)
+				}
+			}
+			took := time.Since(start)
+			s.logRequest(r, rw, rec, took)
+			m.observe(r.Method, rw.code(), took)
+			if p != nil && isAbort(p) {
+				panic(p) // net/http closes the connection
+			}
+		}()
+		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)))
+	})
+}
+
+func isAbort(p any) bool {
+	err, ok := p.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
+}
+
+// logRequest writes the request's line. The query string and the headers stay
+// out of it: both may carry signatures, tokens or what somebody looked for.
+func (s *Server) logRequest(r *http.Request, rw *responseRecorder, rec *record, took time.Duration) {
+	level := s.cfg.LogLevel
+	if rw.code() >= 500 {
+		level = slog.LevelError
+	}
+	if !s.logger.Enabled(r.Context(), level) {
+		return
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
+		slog.Int("status", rw.code()), slog.Int64("bytes", rw.bytes),
+		slog.Duration("duration", took), slog.String("remote", r.RemoteAddr),
+		slog.String("request_id", rec.id),
+	}
+	if rec.principal != "" {
+		attrs = append(attrs, slog.String("principal", rec.principal))
+	}
+	s.logger.LogAttrs(r.Context(), level, "request", append(attrs, rec.attrs...)...)
+}
+
+// responseRecorder notes status and size of a response.
+type responseRecorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *responseRecorder) WriteHeader(code int) {
+	if w.status == 0 && code >= 200 {
+		w.status = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *responseRecorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Flush implements http.Flusher for handlers that stream.
+func (w *responseRecorder) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+func (w *responseRecorder) code() int {
+	if w.status == 0 {
+		return http.StatusOK
+	}
+	return w.status
+}
+
+// metrics of one listener.
+type metrics struct{ duration *prometheus.HistogramVec }
+
+func newMetrics(name string, reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "mangru_http_request_duration_seconds", Help: "Time from the request's header to the end of the response.",
+		ConstLabels: prometheus.Labels{"listener": name},
+		Buckets:     []float64{.001, .005, .025, .1, .5, 2.5, 10, 60},
+	}, []string{"method", "code"})}
+	if reg == nil {
+		return m, nil
+	}
+	return m, reg.Register(m.duration)
+}
+
+func (m *metrics) observe(method string, code int, took time.Duration) {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	default:
+		method = "other" // the caller chooses the method: keep the label bounded
+	}
+	m.duration.WithLabelValues(method, strconv.Itoa(code)).Observe(took.Seconds())
+}

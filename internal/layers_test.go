@@ -1,0 +1,136 @@
+// Package internal_test checks the rules of docs/ARCHITECTURE.md about which
+// package may import which.
+package internal_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/mangru/mangru/"
+
+// levels lists every package of ours, below this folder, with its level: it may
+// import those of lower levels only. A package that is not listed fails the test.
+var levels = map[string]int{
+	"model": 0, "telemetry": 0, "db": 0,
+	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "exporter/node": 1,
+	"collector/discover": 2, "collector/scrape": 2, "collector/buffer": 2, "collector/send": 2,
+	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
+	"dashboard": 2,
+	"app":       3,
+}
+
+// sameLevel lists the imports inside a level that are meant, with the reason.
+var sameLevel = map[string]string{
+	"server/ingest -> server/workspace": "its types",
+	"server/store -> server/workspace":  "its types",
+	"server/query -> server/workspace":  "its types",
+	"server/api -> server/workspace":    "its types",
+}
+
+// ownedBy lists outside packages that exactly one of ours, or one folder of
+// ours, may use, so that a change of library stays in one place.
+var ownedBy = map[string][]string{
+	"github.com/prometheus/prometheus/tsdb":       {"server/store", "server/ingest"},
+	"github.com/prometheus/prometheus/promql":     {"server/query"},
+	"github.com/prometheus/prometheus/web/api/v1": {"server/query"},
+	"github.com/prometheus/prometheus/discovery":  {"collector/discover", "otelconf"},
+	"github.com/prometheus/node_exporter":         {"exporter/node"},
+	"modernc.org/sqlite":                          {"db"},
+	"github.com/spf13/cobra":                      {"app"},
+}
+
+func TestImports(t *testing.T) {
+	for pkg, imports := range importsOf(t, ".") {
+		level, known := levels[pkg]
+		if !known {
+			t.Errorf("package internal/%s has no level: add it to this test and to docs/ARCHITECTURE.md", pkg)
+			continue
+		}
+		for _, imp := range imports {
+			checkOwner(t, pkg, imp)
+			target, ours := strings.CutPrefix(imp, module+"internal/")
+			switch {
+			case imp == module+"web":
+				if pkg != "app" && pkg != "dashboard" {
+					t.Errorf("internal/%s imports web: only app and dashboard may", pkg)
+				}
+			case !ours:
+			case levels[target] > level:
+				t.Errorf("internal/%s (level %d) imports internal/%s (level %d)", pkg, level, target, levels[target])
+			case levels[target] == level && sameLevel[pkg+" -> "+target] == "":
+				t.Errorf("internal/%s imports internal/%s of its own level: declare the interface it needs, and let app plug them together", pkg, target)
+			}
+		}
+	}
+}
+
+func TestCommandImportsOnlyApp(t *testing.T) {
+	for pkg, imports := range importsOf(t, filepath.Join("..", "cmd")) {
+		for _, imp := range imports {
+			if strings.HasPrefix(imp, module) && imp != module+"internal/app" {
+				t.Errorf("cmd/%s imports %s: main only chooses a mode, in internal/app", pkg, imp)
+			}
+		}
+	}
+}
+
+func checkOwner(t *testing.T, pkg, imp string) {
+	for outside, owners := range ownedBy {
+		if imp != outside && !strings.HasPrefix(imp, outside+"/") {
+			continue
+		}
+		for _, o := range owners {
+			if pkg == o {
+				return
+			}
+		}
+		t.Errorf("internal/%s imports %s: only %s may", pkg, imp, strings.Join(owners, ", "))
+	}
+}
+
+// importsOf reads the import lines of every package below dir, tests left out.
+func importsOf(t *testing.T, dir string) map[string][]string {
+	t.Helper()
+	all := make(map[string][]string)
+	err := filepath.WalkDir(dir, func(file string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, file)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(filepath.ToSlash(rel))
+		for _, spec := range parsed.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			all[pkg] = append(all[pkg], imp)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		t.Fatalf("no packages found below %s", dir)
+	}
+	return all
+}

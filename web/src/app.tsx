@@ -1,0 +1,94 @@
+/** Routes, and the gate that sends people without a session to the sign-in page. */
+import { lazy, Suspense, useEffect, useMemo, useState, type ReactNode } from 'react';
+import { BrowserRouter, Navigate, Route, Routes, useLocation, useNavigate } from 'react-router';
+import { fetchUser } from './data/api';
+import { ApiError, setSignedOutHandler } from './data/http';
+import { SessionContext, type Session } from './pages/session';
+import { Shell } from './pages/shell';
+import { Alert, EmptyState, ErrorBoundaryAlert, I18nProvider, LoadingPlaceholder, ThemeProvider, useT } from './ui';
+import { useLoad } from './ui/hooks';
+
+const LoginPage = lazy(() => import('./pages/login'));
+const HomePage = lazy(() => import('./pages/home'));
+const BoardsPage = lazy(() => import('./pages/boards'));
+const BoardPage = lazy(() => import('./pages/board'));
+const ExplorePage = lazy(() => import('./pages/explore'));
+
+export function App() {
+  return (
+    <I18nProvider>
+      <ThemeProvider>
+        <ErrorBoundaryAlert style="page">
+          <BrowserRouter>
+            <Suspense fallback={null}>
+              <Routes>
+                <Route path="/login" element={<LoginPage />} />
+                <Route path="*" element={<SignedIn />} />
+              </Routes>
+            </Suspense>
+          </BrowserRouter>
+        </ErrorBoundaryAlert>
+      </ThemeProvider>
+    </I18nProvider>
+  );
+}
+
+function SignedIn() {
+  return (
+    <Gate>
+      <Suspense fallback={<Loading />}>
+        <Routes>
+          <Route path="/" element={<HomePage />} />
+          <Route path="/dashboards" element={<BoardsPage />} />
+          <Route path="/explore" element={<ExplorePage />} />
+          <Route path="/d/:uid/:slug?" element={<BoardPage />} />
+          <Route path="/d-solo/:uid/:slug?" element={<Navigate to="/dashboards" replace />} />
+          <Route path="*" element={<NotFound />} />
+        </Routes>
+      </Suspense>
+    </Gate>
+  );
+}
+
+/** Gate asks who is signed in before it shows anything, and leaves for the sign-in page with the wanted address when nobody is. */
+function Gate({ children }: { children: ReactNode }) {
+  const t = useT();
+  const user = useLoad('user', fetchUser);
+  const location = useLocation();
+  const navigate = useNavigate();
+  const [signedOut, setSignedOut] = useState(false);
+  const wanted = location.pathname + location.search;
+  useEffect(() => {
+    setSignedOutHandler(() => setSignedOut(true));
+    return () => setSignedOutHandler(() => undefined);
+  }, []);
+  const session = useMemo<Session | null>(
+    () => (user.value ? { user: user.value, onSignedOut: () => void navigate('/login', { replace: true }) } : null),
+    [user.value, navigate]
+  );
+  if (signedOut || (user.error instanceof ApiError && user.error.status === 401)) {
+    return <Navigate to={`/login?redirectTo=${encodeURIComponent(wanted)}`} replace />;
+  }
+  if (session) {
+    return <SessionContext.Provider value={session}>{children}</SessionContext.Provider>;
+  }
+  if (user.error && !user.loading) {
+    return (
+      <Alert severity="error" title={user.error.message} buttonContent={t('common.retry')} onRemove={user.reload} />
+    );
+  }
+  return <Loading />;
+}
+
+function Loading() {
+  return <LoadingPlaceholder text={useT()('common.loading')} />;
+}
+
+function NotFound() {
+  const t = useT();
+  return (
+    <Shell crumbs={[{ text: t('nav.home'), to: '/' }, { text: '404' }]}>
+      <EmptyState variant="not-found" hideImage message={t('common.notFound')} />
+    </Shell>
+  );
+}

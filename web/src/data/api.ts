@@ -1,0 +1,80 @@
+/** The server's own API: sign-in, who is signed in, overview, boards, data sources. */
+import type { DataSource } from '../board/datasource';
+import { request, setCsrfToken } from './http';
+
+export interface User {
+  id: number;
+  login: string;
+  name: string;
+  email: string;
+  orgRole: string;
+  csrfToken: string;
+}
+
+export interface Workspace {
+  id: string;
+  alias: string;
+  arn: string;
+  status: string;
+  prometheusEndpoint: string;
+  remoteWriteUrl: string;
+  queryUrl: string;
+}
+
+export interface Overview {
+  version: string;
+  region: string;
+  account: string;
+  workspaces: Workspace[];
+  source: { kind: string; name: string; detail: string };
+}
+
+export interface BoardHit {
+  uid: string;
+  title: string;
+  url: string;
+  type: string;
+  tags: string[];
+  folderTitle?: string;
+}
+
+export interface BoardAnswer {
+  meta: Record<string, unknown>;
+  dashboard: unknown;
+}
+
+/** fetchUser answers who is signed in and keeps the session's anti-forgery token for later requests. */
+export async function fetchUser(signal?: AbortSignal): Promise<User> {
+  const user = await request<User>('/api/user', { signal, expectUnauthorized: true });
+  setCsrfToken(user.csrfToken ?? '');
+  return user;
+}
+
+/** loginWithLink exchanges the one-time token of the login link for a session cookie. */
+export function loginWithLink(token: string): Promise<unknown> {
+  return request('/api/login/link', { json: { token }, expectUnauthorized: true });
+}
+
+export async function logout(): Promise<void> {
+  await request('/api/logout', { method: 'POST' });
+  setCsrfToken('');
+}
+
+export function fetchOverview(signal?: AbortSignal): Promise<Overview> {
+  return request('/api/mangru/overview', { signal });
+}
+
+export async function searchBoards(query: string, tags: readonly string[], signal?: AbortSignal): Promise<BoardHit[]> {
+  const params = new URLSearchParams({ query, type: 'dash-db' });
+  tags.forEach((t) => params.append('tag', t));
+  const hits = await request<BoardHit[] | null>(`/api/search?${params}`, { signal });
+  return (hits ?? []).map((h) => ({ ...h, tags: h.tags ?? [] }));
+}
+
+export function fetchBoard(uid: string, signal?: AbortSignal): Promise<BoardAnswer> {
+  return request(`/api/dashboards/uid/${encodeURIComponent(uid)}`, { signal });
+}
+
+export async function fetchDataSources(signal?: AbortSignal): Promise<DataSource[]> {
+  return (await request<DataSource[] | null>('/api/datasources', { signal })) ?? [];
+}

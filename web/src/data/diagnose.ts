@@ -1,0 +1,62 @@
+/** Finds out why a query answered nothing, so that an empty panel can say it in one sentence. */
+import { parser } from '@prometheus-io/lezer-promql';
+import type { PrometheusApi, Range } from './prometheus';
+
+/** Selector is one vector selector of a query. */
+export interface Selector {
+  metric: string;
+  text: string;
+  matchers: string[];
+}
+
+/** Reason is why a query is empty; the UI turns it into a sentence. */
+export type Reason =
+  | { kind: 'no-metric'; metric: string }
+  | { kind: 'no-match'; metric: string; matcher: string }
+  | { kind: 'no-combination'; metric: string }
+  | { kind: 'no-value' };
+
+/** selectorsOf lists the vector selectors of a PromQL expression. */
+export function selectorsOf(expr: string): Selector[] {
+  const out = new Map<string, Selector>();
+  parser.parse(expr).iterate({
+    enter: (node) => {
+      if (node.name !== 'VectorSelector') {
+        return;
+      }
+      const text = expr.slice(node.from, node.to);
+      const name = node.node.getChild('Identifier');
+      const matchers: string[] = [];
+      node.node.cursor().iterate((n) => {
+        if (/^(Unquoted|Quoted)?LabelMatcher$/.test(n.name)) {
+          matchers.push(expr.slice(n.from, n.to));
+        }
+      });
+      out.set(text, { metric: name ? expr.slice(name.from, name.to) : '', text, matchers });
+    },
+  });
+  return [...out.values()];
+}
+
+/** diagnose asks the data source, selector by selector, what is there. */
+export async function diagnose(expr: string, api: PrometheusApi, range: Range, signal: AbortSignal): Promise<Reason> {
+  const there = async (match: string) => (await api.series(match, range, 1, signal)).length > 0;
+  for (const s of selectorsOf(expr)) {
+    if (await there(s.text)) {
+      continue;
+    }
+    if (s.metric === '') {
+      return { kind: 'no-metric', metric: s.text };
+    }
+    if (!(await there(s.metric))) {
+      return { kind: 'no-metric', metric: s.metric };
+    }
+    for (const m of s.matchers) {
+      if (!(await there(`${s.metric}{${m}}`))) {
+        return { kind: 'no-match', metric: s.metric, matcher: m };
+      }
+    }
+    return { kind: 'no-combination', metric: s.metric };
+  }
+  return { kind: 'no-value' };
+}

@@ -1,0 +1,89 @@
+/** The list of boards, with search and tags. */
+import { css } from '@emotion/css';
+import type { GrafanaTheme2 } from '@grafana/data';
+import { useMemo } from 'react';
+import { Link, useSearchParams } from 'react-router';
+import { searchBoards, type BoardHit } from '../data/api';
+import { Alert, Button, EmptyState, FilterInput, Icon, LoadingPlaceholder, TagList, useStyles2, useT } from '../ui';
+import { useLoad } from '../ui/hooks';
+import { Shell } from './shell';
+
+export default function BoardsPage() {
+  const t = useT();
+  const styles = useStyles2(getStyles);
+  const [params, setParams] = useSearchParams();
+  const query = params.get('query') ?? '';
+  const tags = params.getAll('tag');
+  const all = useLoad('boards', (signal) => searchBoards('', [], signal));
+  const hits = useMemo(() => filter(all.value ?? [], query, tags), [all.value, query, tags]);
+  const update = (next: { query?: string; tags?: string[] }) => {
+    const p = new URLSearchParams();
+    const q = next.query ?? query;
+    if (q !== '') {
+      p.set('query', q);
+    }
+    (next.tags ?? tags).forEach((tag) => p.append('tag', tag));
+    setParams(p, { replace: true });
+  };
+  const toggleTag = (tag: string) => update({ tags: tags.includes(tag) ? tags.filter((x) => x !== tag) : [...tags, tag] });
+  return (
+    <Shell crumbs={[{ text: t('nav.home'), to: '/' }, { text: t('boards.title') }]}>
+      <div className={styles.page}>
+        <h1>{t('boards.title')}</h1>
+        <div className={styles.search}>
+          <FilterInput value={query} onChange={(v) => update({ query: v })} placeholder={t('boards.search')} escapeRegex={false} />
+          {tags.length > 0 && (
+            <>
+              <TagList tags={tags} onClick={toggleTag} />
+              <Button variant="secondary" fill="text" icon="times" onClick={() => update({ tags: [] })}>
+                {t('boards.clearTags')}
+              </Button>
+            </>
+          )}
+        </div>
+        {all.error && (
+          <Alert severity="error" title={all.error.message} buttonContent={t('common.retry')} onRemove={all.reload} />
+        )}
+        {!all.value && all.loading && <LoadingPlaceholder text={t('common.loading')} />}
+        {all.value && hits.length === 0 && <EmptyState variant="not-found" hideImage message={t(all.value.length === 0 ? 'boards.empty' : 'boards.none')} />}
+        {hits.length > 0 && (
+          <>
+            <p className={styles.count} aria-live="polite">
+              {t(hits.length === 1 ? 'boards.countOne' : 'boards.count', { n: hits.length })}
+            </p>
+            <ul className={styles.list}>
+              {hits.map((b) => (
+                <li key={b.uid}>
+                  <Icon name="apps" />
+                  <Link to={`/d/${b.uid}`}>{b.title}</Link>
+                  {b.folderTitle && <span className={styles.folder}>{b.folderTitle}</span>}
+                  <TagList tags={b.tags} onClick={toggleTag} className={styles.tags} />
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+      </div>
+    </Shell>
+  );
+}
+
+/** filter keeps boards whose title holds every word and that carry every tag. */
+export function filter(boards: readonly BoardHit[], query: string, tags: readonly string[]): BoardHit[] {
+  const words = query.toLowerCase().split(/\s+/).filter((w) => w !== '');
+  return boards.filter((b) => words.every((w) => b.title.toLowerCase().includes(w)) && tags.every((tag) => b.tags.includes(tag)));
+}
+
+const getStyles = (theme: GrafanaTheme2) => ({
+  page: css({ padding: theme.spacing(3), maxWidth: 1100, margin: '0 auto' }),
+  search: css({ display: 'flex', gap: theme.spacing(1), alignItems: 'center', margin: theme.spacing(2, 0), '& > :first-child': { flex: 1 } }),
+  count: css({ color: theme.colors.text.secondary }),
+  list: css({
+    listStyle: 'none', background: theme.colors.background.primary, border: `1px solid ${theme.colors.border.weak}`, borderRadius: theme.shape.radius.default,
+    '& li': { display: 'flex', alignItems: 'center', gap: theme.spacing(1), padding: theme.spacing(1, 2), borderBottom: `1px solid ${theme.colors.border.weak}` },
+    '& li:last-child': { borderBottom: 'none' },
+    '& li:hover': { background: theme.colors.action.hover },
+  }),
+  folder: css({ color: theme.colors.text.secondary, fontSize: theme.typography.bodySmall.fontSize }),
+  tags: css({ flex: 1, justifyContent: 'flex-end' }),
+});

@@ -1,0 +1,35 @@
+/** What every panel of a page shares: variables, range, data sources, the query runner and where links lead. */
+import type { DashboardCursorSync, TimeRange } from '@grafana/data';
+import { createContext, useContext } from 'react';
+import type { DataSource } from '../board/datasource';
+import type { Scope } from '../board/interpolate';
+import type { QueryRunner } from '../data/queries';
+
+export interface BoardContextValue {
+  boardTitle: string;
+  boardUid: string;
+  scope: Scope;
+  sources: readonly DataSource[];
+  range: TimeRange;
+  timeZone: string;
+  /** Grows with every refresh; panels ask again when it does. */
+  tick: number;
+  runner: QueryRunner;
+  builtins: Readonly<Record<string, string>>;
+  sync: DashboardCursorSync;
+  syncScope: string;
+  onZoom: (range: { from: number; to: number }) => void;
+  onView: (panelId: number | null) => void;
+  viewing: number | null;
+  exploreUrl: (expr: string, sourceUid: string) => string;
+}
+
+export const BoardContext = createContext<BoardContextValue | null>(null);
+
+export function useBoardContext(): BoardContextValue {
+  const value = useContext(BoardContext);
+  if (!value) {
+    throw new Error('a panel is drawn outside of a board');
+  }
+  return value;
+}

@@ -1,0 +1,78 @@
+/** The field options that defaults and overrides may set, and the defaults each panel type has in Grafana. */
+import {
+  FieldColorModeId, FieldConfigOptionsRegistry, FieldType, identityOverrideProcessor, numberOverrideProcessor, ThresholdsMode, unitOverrideProcessor,
+  type Field, type FieldConfig, type FieldConfigPropertyItem, type FieldConfigSource, type FieldOverrideContext,
+} from '@grafana/data';
+
+const always = (_f: Field) => true;
+const numeric = (f: Field) => f.type === FieldType.number;
+
+function item(id: string, process: FieldConfigPropertyItem['process'] = identityOverrideProcessor as never, shouldApply = always): FieldConfigPropertyItem {
+  const custom = id.startsWith('custom.');
+  const nothing = () => null;
+  return {
+    id, path: custom ? id.slice(7) : id, name: id, isCustom: custom, process, shouldApply, editor: nothing, override: nothing, settings: {},
+  } as unknown as FieldConfigPropertyItem;
+}
+
+function text(value: unknown, context: FieldOverrideContext): string | undefined {
+  if (value === null || value === undefined) {
+    return undefined;
+  }
+  // Names with ${__field.labels.x} differ from field to field, so they are filled in here.
+  return context.replaceVariables && context.field
+    ? context.replaceVariables(String(value), { ...context.field.state?.scopedVars })
+    : String(value);
+}
+
+const CUSTOM = [
+  'drawStyle', 'lineInterpolation', 'lineWidth', 'fillOpacity', 'gradientMode', 'lineStyle', 'barAlignment', 'barWidthFactor', 'barMaxWidth', 'pointSize',
+  'showPoints', 'spanNulls', 'stacking', 'transform', 'fillBelowTo', 'fillColor', 'lineColor', 'pointColor', 'hideFrom', 'hideFrom.viz', 'hideFrom.legend', 'hideFrom.tooltip',
+  'axisPlacement', 'axisLabel', 'axisWidth', 'axisSoftMin', 'axisSoftMax', 'axisGridShow', 'axisColorMode', 'axisCenteredZero', 'axisBorderShow', 'scaleDistribution',
+  'thresholdsStyle', 'align', 'width', 'minWidth', 'cellOptions', 'filterable', 'hidden', 'inspect', 'wrapText', 'wrapHeaderText', 'footer', 'neutral', 'insertNulls',
+];
+
+/** fieldRegistry knows every property of a field's configuration. Processing an id that is missing here would drop it silently. */
+export const fieldRegistry = new FieldConfigOptionsRegistry(() => [
+  item('displayName', text as never),
+  item('unit', unitOverrideProcessor as never),
+  item('min', numberOverrideProcessor as never, numeric),
+  item('max', numberOverrideProcessor as never, numeric),
+  item('decimals', numberOverrideProcessor as never, numeric),
+  item('noValue', text as never),
+  item('nullValueMode'),
+  item('fieldMinMax'),
+  item('thresholds'),
+  item('mappings'),
+  item('links'),
+  item('color'),
+  item('filterable'),
+  item('description'),
+  ...CUSTOM.map((id) => item(`custom.${id}`)),
+]);
+
+const GREEN_RED = { mode: ThresholdsMode.Absolute, steps: [{ value: -Infinity, color: 'green' }, { value: 80, color: 'red' }] };
+
+const BY_PALETTE = new Set(['timeseries', 'barchart', 'piechart', 'histogram', 'trend', 'xychart', 'state-timeline']);
+
+const SERIES_DEFAULTS: Record<string, unknown> = {
+  drawStyle: 'line', lineInterpolation: 'linear', lineWidth: 1, fillOpacity: 0, gradientMode: 'none', pointSize: 5, showPoints: 'auto', spanNulls: false,
+  stacking: { mode: 'none', group: 'A' }, axisPlacement: 'auto', axisLabel: '', axisColorMode: 'text', axisCenteredZero: false, axisBorderShow: false,
+  scaleDistribution: { type: 'linear' }, hideFrom: { tooltip: false, viz: false, legend: false }, thresholdsStyle: { mode: 'off' }, barAlignment: 0,
+};
+
+const TABLE_DEFAULTS: Record<string, unknown> = { align: 'auto', cellOptions: { type: 'auto' }, inspect: false };
+
+/** withDefaults adds what Grafana assumes for a panel type where the board says nothing. */
+export function withDefaults(type: string, source: FieldConfigSource): FieldConfigSource {
+  const d = source.defaults;
+  const custom = type === 'timeseries' ? SERIES_DEFAULTS : type === 'table' ? TABLE_DEFAULTS : {};
+  const defaults: FieldConfig = {
+    ...d,
+    color: d.color ?? { mode: BY_PALETTE.has(type) ? FieldColorModeId.PaletteClassic : FieldColorModeId.Thresholds },
+    thresholds: d.thresholds ?? structuredClone(GREEN_RED),
+    mappings: d.mappings ?? [],
+    custom: { ...custom, ...d.custom },
+  };
+  return { defaults, overrides: source.overrides };
+}

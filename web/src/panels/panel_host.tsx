@@ -1,0 +1,231 @@
+/** One panel on a board: its frame, menu and states around the visualisation. */
+import { LoadingState, textUtil, type DataFrame, type FieldConfigSource, type InterpolateFunction } from '@grafana/data';
+import { Component, lazy, memo, Suspense, useMemo, useState, type ComponentType, type ReactNode } from 'react';
+import { useNavigate } from 'react-router';
+import { interpolate, type Scope } from '../board/interpolate';
+import type { PlacedPanel } from '../board/layout';
+import type { Panel } from '../board/model';
+import { Button, Menu, PanelChrome, useT, useTheme2, type MessageKey } from '../ui';
+import { useSize, useVisible } from '../ui/hooks';
+import { useBoardContext } from './context';
+import { replacer } from './macros';
+import { applyOptions, hasValues } from './prepare';
+import { usePanelData, type PanelData } from './use_panel_data';
+import { BarGaugeVisual, GaugeVisual, noValueText, Sentence, StatVisual, TableVisual, TextVisual, TimeSeriesVisual, type VisualProps } from './visuals';
+
+const Inspector = lazy(() => import('./inspector'));
+
+const VISUALS: Record<string, ComponentType<VisualProps>> = {
+  timeseries: TimeSeriesVisual,
+  stat: StatVisual,
+  gauge: GaugeVisual,
+  bargauge: BarGaugeVisual,
+  table: TableVisual,
+  text: TextVisual,
+};
+
+/** PanelHost measures itself, asks for data while visible, and draws. */
+export const PanelHost = memo(function PanelHost({ placed }: { placed: PlacedPanel }) {
+  const { ref, width, height } = useSize<HTMLDivElement>();
+  const visible = useVisible(ref);
+  return (
+    <div
+      ref={ref}
+      style={{ position: 'absolute', inset: 0 }}
+      data-testid="panel"
+      data-panel-id={placed.panel.id}
+      data-panel-type={placed.panel.type}
+    >
+      {width > 0 && <SizedPanel placed={placed} width={width} height={height} visible={visible} />}
+    </div>
+  );
+});
+
+interface SizedProps {
+  placed: PlacedPanel;
+  width: number;
+  height: number;
+  visible: boolean;
+}
+
+function SizedPanel({ placed, width, height, visible }: SizedProps) {
+  const t = useT();
+  const ctx = useBoardContext();
+  const { panel, scoped } = placed;
+  const scope = useMemo<Scope>(() => (scoped.size === 0 ? ctx.scope : new Map([...ctx.scope, ...scoped])), [ctx.scope, scoped]);
+  const { data, timeInfo, retry } = usePanelData(panel, scope, width, visible);
+  const replace = useMemo(
+    () => replacer(scope, { format: 'text', builtins: ctx.builtins, range: { from: data.range.from.valueOf(), to: data.range.to.valueOf() } }),
+    [scope, ctx.builtins, data.range]
+  );
+  const title = interpolate(panel.title, scope, { format: 'text', builtins: ctx.builtins });
+  const [inspecting, setInspecting] = useState<'data' | 'json' | null>(null);
+  const failed = data.errors[0];
+  const status = failed ? t('panel.queryError', { ref: failed.refId, reason: failed.message }) : undefined;
+  return (
+    <div style={{ height: '100%' }} data-testid="panel-state" data-state={failed ? 'error' : data.state}>
+      <PanelChrome
+        width={width}
+        height={height}
+        title={title}
+        description={panel.description === '' ? undefined : () => textUtil.sanitize(replace(panel.description))}
+        displayMode={panel.transparent ? 'transparent' : 'default'}
+        padding={panel.type === 'table' && data.frames.length > 0 ? 'none' : 'md'}
+        hoverHeader={title === '' ? true : undefined}
+        loadingState={data.state === 'loading' ? LoadingState.Loading : undefined}
+        statusMessage={status ?? data.notices[0]}
+        titleItems={timeInfo === '' ? undefined : <TimeInfo text={timeInfo} />}
+        menu={() => <PanelMenu panel={panel} data={data} onInspect={setInspecting} />}
+      >
+        {(w, h) => (
+          <PanelErrorBoundary resetKey={data.frames}>
+            <Body panel={panel} data={data} replace={replace} width={w} height={h} onRetry={retry} />
+          </PanelErrorBoundary>
+        )}
+      </PanelChrome>
+      {inspecting && (
+        <Suspense fallback={null}>
+          <Inspector panel={panel} title={title} data={data} tab={inspecting} onClose={() => setInspecting(null)} />
+        </Suspense>
+      )}
+    </div>
+  );
+}
+
+function TimeInfo({ text }: { text: string }) {
+  const theme = useTheme2();
+  return <span style={{ color: theme.colors.text.link, fontSize: theme.typography.bodySmall.fontSize, padding: '0 8px' }}>{text}</span>;
+}
+
+interface MenuProps {
+  panel: Panel;
+  data: PanelData;
+  onInspect: (tab: 'data' | 'json') => void;
+}
+
+function PanelMenu({ panel, data, onInspect }: MenuProps) {
+  const t = useT();
+  const ctx = useBoardContext();
+  const navigate = useNavigate();
+  const first = data.plan.queries[0];
+  const viewing = ctx.viewing === panel.id;
+  return (
+    <Menu>
+      <Menu.Item icon="eye" label={t(viewing ? 'panel.exitView' : 'panel.view')} onClick={() => ctx.onView(viewing ? null : panel.id)} />
+      {first && <Menu.Item icon="compass" label={t('panel.explore')} onClick={() => void navigate(ctx.exploreUrl(first.expr, first.sourceUid))} />}
+      <Menu.Divider />
+      <Menu.Item icon="info-circle" label={t('panel.inspectData')} onClick={() => onInspect('data')} />
+      <Menu.Item icon="file-alt" label={t('panel.inspectJson')} onClick={() => onInspect('json')} />
+    </Menu>
+  );
+}
+
+interface BodyProps {
+  panel: Panel;
+  data: PanelData;
+  replace: InterpolateFunction;
+  width: number;
+  height: number;
+  onRetry: () => void;
+}
+
+function Body({ panel, data, replace, width, height, onRetry }: BodyProps) {
+  const t = useT();
+  const Visual = VISUALS[panel.type];
+  if (!Visual) {
+    return <Sentence text={t('panel.unknownType', { type: panel.originalType })} />;
+  }
+  if (panel.type === 'text') {
+    return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
+  }
+  if (data.plan.problem !== '' && data.plan.queries.length === 0) {
+    return <Sentence text={data.plan.problem} />;
+  }
+  if (data.plan.queries.length === 0) {
+    return <Sentence text={t('panel.noQueries')} />;
+  }
+  if (hasValues(data.frames)) {
+    return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
+  }
+  const failed = data.errors[0];
+  if (failed) {
+    return (
+      <Sentence text={t('panel.queryError', { ref: failed.refId, reason: failed.message })}>
+        <Button size="sm" variant="secondary" onClick={onRetry}>
+          {t('common.retry')}
+        </Button>
+      </Sentence>
+    );
+  }
+  if (data.state !== 'done') {
+    return null;
+  }
+  if (noValueText(panel) !== '' && (panel.type === 'stat' || panel.type === 'gauge' || panel.type === 'bargauge')) {
+    // The board's author said what "nothing" means here.
+    return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
+  }
+  return <Empty data={data} />;
+}
+
+function Empty({ data }: { data: PanelData }) {
+  const t = useT();
+  const reason = data.reason;
+  const sentence = reason ? t(`panel.empty.${reason.kind}` as MessageKey, { ...reason }) : t('panel.empty.unknown');
+  return (
+    <div data-testid="panel-empty" style={{ height: '100%' }}>
+      <Sentence text={sentence} />
+    </div>
+  );
+}
+
+interface DrawnProps {
+  Visual: ComponentType<VisualProps>;
+  panel: Panel;
+  data: PanelData;
+  replace: InterpolateFunction;
+  width: number;
+  height: number;
+}
+
+function Drawn({ Visual, panel, data, replace, width, height }: DrawnProps) {
+  const ctx = useBoardContext();
+  const theme = useTheme2();
+  const { frames, fieldConfig } = useMemo<{ frames: DataFrame[]; fieldConfig: FieldConfigSource }>(
+    () => applyOptions(panel, data.frames, theme, ctx.timeZone, replace),
+    [panel, data.frames, theme, ctx.timeZone, replace]
+  );
+  return (
+    <Visual
+      panel={panel} frames={frames} fieldConfig={fieldConfig} width={width} height={height} range={data.range} timeZone={ctx.timeZone} replace={replace}
+      sync={ctx.sync} syncScope={ctx.syncScope} onZoom={ctx.onZoom}
+    />
+  );
+}
+
+interface BoundaryProps {
+  children: ReactNode;
+  resetKey: unknown;
+}
+
+/** PanelErrorBoundary keeps a panel that cannot be drawn from taking the board with it. */
+class PanelErrorBoundary extends Component<BoundaryProps, { error: Error | null }> {
+  state: { error: Error | null } = { error: null };
+
+  static getDerivedStateFromError(error: Error) {
+    return { error };
+  }
+
+  componentDidUpdate(prev: BoundaryProps) {
+    if (prev.resetKey !== this.props.resetKey && this.state.error) {
+      this.setState({ error: null });
+    }
+  }
+
+  render() {
+    return this.state.error ? <Crashed error={this.state.error} /> : this.props.children;
+  }
+}
+
+function Crashed({ error }: { error: Error }) {
+  return <Sentence text={useT()('panel.crashed', { reason: error.message })} />;
+}
