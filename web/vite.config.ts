@@ -63,6 +63,9 @@ export default defineConfig({
           name: 'unit',
           include: ['src/**/*.test.{ts,tsx}', 'test/unit/**/*.test.ts'],
           environment: 'jsdom',
+          // One worker keeps @grafana/data loaded; loading it is most of the time these tests take.
+          isolate: false,
+          maxWorkers: 1,
           server: { deps: { inline: [/@grafana\//, /react-use/] } },
         },
       },

@@ -48,9 +48,15 @@ func (c *Collector) Targets() CollectorTargets {
 	for _, t := range c.scraper.Targets() {
 		states[t.ID] = t
 	}
-	out := CollectorTargets{Jobs: []CollectorJob{}, Duplicates: found.Duplicates, Problems: found.Problems}
+	// Empty lists are written as such, so that a reader needs no case for null.
+	out := CollectorTargets{
+		Jobs: []CollectorJob{}, Duplicates: append([]discover.Duplicate{}, found.Duplicates...), Problems: found.Problems,
+	}
 	for _, j := range found.Jobs {
-		job := CollectorJob{Job: j.Config.JobName, Targets: []CollectorTarget{}, Dropped: j.Dropped, DroppedCounts: j.DroppedCounts}
+		job := CollectorJob{
+			Job: j.Config.JobName, Targets: []CollectorTarget{},
+			Dropped: append([]discover.Dropped{}, j.Dropped...), DroppedCounts: j.DroppedCounts,
+		}
 		for _, t := range j.Targets {
 			if st, ok := states[t.ID]; ok {
 				job.Targets = append(job.Targets, CollectorTarget{st, t.Discovered.Map()})

@@ -116,6 +116,9 @@ func (u *Up) newCollector(key credentials, reg *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	if err := u.watchSelf(cfg); err != nil {
+		return err
+	}
 	if !writesTo(cfg, u.workspace.RemoteWriteURL) {
 		e, err := otelconf.NewEndpoint("mangru", u.workspace.RemoteWriteURL)
 		if err != nil {
@@ -137,6 +140,20 @@ func (u *Up) newCollector(key credentials, reg *prometheus.Registry) error {
 	}
 	u.collector, err = NewCollector(cfg, CollectorDeps{Logger: u.log, Registerer: reg, Gatherer: reg})
 	return err
+}
+
+// watchSelf adds a job for this process' own metrics, which boards and people
+// read to see what the collector dropped or found twice. They are served on
+// loopback only.
+func (u *Up) watchSelf(cfg *otelconf.Config) error {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name of this machine: %w", err)
+	}
+	if !u.server.http.Loopback() {
+		return nil
+	}
+	return cfg.AddStaticJob("mangru", u.server.Addr().String(), host)
 }
 
 func writesTo(cfg *otelconf.Config, url string) bool {

@@ -34,16 +34,25 @@ func Machine(o MachineOptions) (*Config, error) {
 	c.Form = "built-in job for this machine"
 	c.Global.ScrapeInterval = model.Duration(o.Interval)
 	c.Global.ScrapeTimeout = model.Duration(min(10*time.Second, o.Interval))
+	if err := c.AddStaticJob("node-exporter", o.Address, o.Instance); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// AddStaticJob adds a job with one target at HOST:PORT, scraped as Global says. An
+// empty instance leaves the address as the instance label.
+func (c *Config) AddStaticJob(name, address, instance string) error {
 	sc := config.DefaultScrapeConfig
-	sc.JobName = "node-exporter"
-	group := &targetgroup.Group{Source: "0", Targets: []model.LabelSet{{model.AddressLabel: model.LabelValue(o.Address)}}}
-	if o.Instance != "" {
-		group.Labels = model.LabelSet{model.InstanceLabel: model.LabelValue(o.Instance)}
+	sc.JobName = name
+	group := &targetgroup.Group{Source: "0", Targets: []model.LabelSet{{model.AddressLabel: model.LabelValue(address)}}}
+	if instance != "" {
+		group.Labels = model.LabelSet{model.InstanceLabel: model.LabelValue(instance)}
 	}
 	sc.ServiceDiscoveryConfigs = discovery.Configs{discovery.StaticConfig{group}}
 	if err := sc.Validate(c.Global); err != nil {
-		return nil, fmt.Errorf("built-in job %q: %w", sc.JobName, err)
+		return fmt.Errorf("built-in job %q: %w", sc.JobName, err)
 	}
-	c.ScrapeConfigs = []*config.ScrapeConfig{&sc}
-	return c, nil
+	c.ScrapeConfigs = append(c.ScrapeConfigs, &sc)
+	return nil
 }

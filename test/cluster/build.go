@@ -199,7 +199,7 @@ func (b builder) run(ctx context.Context, c component, flags, dir string) error 
 	if err := errors.Join(os.RemoveAll(half), os.MkdirAll(half, 0o755)); err != nil {
 		return err
 	}
-	defer os.RemoveAll(half)
+	defer func() { _ = os.RemoveAll(half) }()
 	args := append([]string{"build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", half + "/"}, c.Packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(b.source, c.Dir)

@@ -152,7 +152,7 @@ func (c *Cluster) LoadImage(ctx context.Context, img Image) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	if err := errors.Join(f.Close(), saveArchive(f.Name(), []Image{img})); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (i Image) check() error {
 	if err != nil {
 		return &UsageError{fmt.Sprintf("image binary %s: %v; wanted a static Linux program", i.Binary, err)}
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			return &UsageError{fmt.Sprintf("image binary %s is dynamically linked and the image holds no libraries; build it with CGO_ENABLED=0", i.Binary)}
@@ -196,7 +196,7 @@ func copyFile(out *tar.Writer, from, to string, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return err

@@ -234,6 +234,8 @@ func until(ctx context.Context, what string, patience time.Duration, check func(
 // finalError ends waiting: it will not get better.
 type finalError struct{ error }
 
+func (e *finalError) Unwrap() error { return e.error }
+
 func (k *kube) ready(ctx context.Context) error {
 	_, err := k.do(ctx, http.MethodGet, "/readyz", "", nil)
 	return err

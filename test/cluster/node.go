@@ -164,7 +164,7 @@ func (s *state) loadArchive(ctx context.Context, name, archive string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	cmd, err := s.inNode(ctx, name, "ctr", "-n", "k8s.io", "images", "import", "-")
 	if err != nil {
 		return err

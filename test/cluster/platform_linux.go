@@ -18,7 +18,7 @@ func listenIn(ctx context.Context, namespace, address string) (net.Listener, err
 	if err != nil {
 		return nil, err
 	}
-	defer there.Close()
+	defer func() { _ = there.Close() }()
 	type result struct {
 		listener net.Listener
 		err      error

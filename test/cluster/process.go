@@ -81,8 +81,9 @@ func (s *state) spawn(logDir, name string, argv ...string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	cmd := exec.Command(argv[0], argv[1:]...)
+	defer func() { _ = log.Close() }()
+	// Whatever context Up has, the process goes on after it.
+	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root"}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log

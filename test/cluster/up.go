@@ -224,9 +224,13 @@ func (u *upper) writeKubeconfig() error {
 	if err := u.pki.kubeconfig(path, "admin", u.plan.apiURL()); err != nil {
 		return err
 	}
-	uid, err := strconv.Atoi(os.Getenv("SUDO_UID"))
-	if err != nil || uid == 0 {
+	caller := os.Getenv("SUDO_UID")
+	if caller == "" || caller == "0" {
 		return nil
+	}
+	uid, err := strconv.Atoi(caller)
+	if err != nil {
+		return fmt.Errorf("SUDO_UID: found %q, wanted a number", caller)
 	}
 	return errors.Join(os.Chown(path, uid, -1), os.Chmod(u.opts.Dir, 0o711))
 }
@@ -260,7 +264,7 @@ func (u *upper) loadBaseImages(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	defer os.Remove(archive)
+	defer func() { _ = os.Remove(archive) }()
 	loading, ctx := errgroup.WithContext(ctx)
 	for _, n := range u.nodes {
 		loading.Go(func() error {

@@ -172,7 +172,7 @@ scrape_configs:
 	require.Equal(t, []Duplicate{{URL: "http://x:1/metrics", Jobs: []string{"a", "b", "c"}}}, m.State().Duplicates)
 	check := func(n int) {
 		require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(fmt.Sprintf(`
-# HELP mangru_collector_duplicate_targets Targets that an earlier job has too, at the same address, path and parameters.
+# HELP mangru_collector_duplicate_targets Targets that another one before them reads too, at the same address, path and parameters.
 # TYPE mangru_collector_duplicate_targets gauge
 mangru_collector_duplicate_targets %d
 `, n)), "mangru_collector_duplicate_targets"))
@@ -191,6 +191,24 @@ mangru_collector_duplicate_targets %d
 	// And back: what was left out is there again.
 	require.NoError(t, m.Apply(Config{Jobs: jobs}))
 	require.Len(t, l.urls(), 6)
+}
+
+// TestDuplicatesInOneJob is two annotated services before the same pod.
+func TestDuplicatesInOneJob(t *testing.T) {
+	m, l, _, _ := start(t)
+	cfg := Config{Jobs: load(t, `
+scrape_configs:
+- job_name: a
+  static_configs:
+  - {targets: ["x:1"], labels: {service: one}}
+  - {targets: ["x:1"], labels: {service: two}}
+`)}
+	require.NoError(t, m.Apply(cfg))
+	require.Eventually(t, func() bool { return len(l.urls()) == 2 }, patience, time.Millisecond)
+	require.Equal(t, []Duplicate{{URL: "http://x:1/metrics", Jobs: []string{"a"}}}, m.State().Duplicates)
+	cfg.FirstJobWins = true
+	require.NoError(t, m.Apply(cfg))
+	require.Eventually(t, func() bool { return len(l.urls()) == 1 }, patience, time.Millisecond)
 }
 
 func TestDiscoveryThatCannotStartYet(t *testing.T) {

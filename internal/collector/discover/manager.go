@@ -174,7 +174,7 @@ type collector struct{ m *Manager }
 
 var (
 	descDuplicates = prometheus.NewDesc("mangru_collector_duplicate_targets",
-		"Targets that an earlier job has too, at the same address, path and parameters.", nil, nil)
+		"Targets that another one before them reads too, at the same address, path and parameters.", nil, nil)
 	descDropped = prometheus.NewDesc("mangru_collector_dropped_targets",
 		"Discovered targets that are not scraped, by reason.", []string{"job", "reason"}, nil)
 	descProblems = prometheus.NewDesc("mangru_collector_failed_discoveries",

@@ -166,12 +166,13 @@ func newResult(ls, discovered labels.Labels, cfg *config.ScrapeConfig, t commonm
 	}}
 }
 
-// Duplicate is one address, path and parameters that several jobs scrape.
+// Duplicate is one address, path and parameters that are scraped more than once.
 type Duplicate struct {
 	URL string `json:"url"`
-	// Jobs are in the order of the configuration.
+	// Jobs are in the order of the configuration; one that has the target twice
+	// by itself, under different labels, is named once.
 	Jobs []string `json:"jobs"`
-	// Dropped says that only the first of them scrapes it.
+	// Dropped says that only the first target is scraped.
 	Dropped bool `json:"onlyFirst"`
 }
 
@@ -180,8 +181,9 @@ func (d Duplicate) String() string {
 	return fmt.Sprintf("%s by jobs %s", d.URL, strings.Join(d.Jobs, ", "))
 }
 
-// duplicates finds the targets that more than one job has. With firstWins it
-// takes them from all jobs but the first.
+// duplicates finds what is scraped more than once, by several jobs or by one
+// under different labels (two annotated services before the same pods). With
+// firstWins it leaves the first target only.
 func duplicates(jobs []Job, firstWins bool) (dups []Duplicate, surplus int) {
 	owner := make(map[string]int) // the first job by URL
 	at := make(map[string]int)    // place in dups by URL
@@ -192,8 +194,6 @@ func duplicates(jobs []Job, firstWins bool) (dups []Duplicate, surplus int) {
 			first, taken := owner[t.URL]
 			if !taken {
 				owner[t.URL] = i
-			}
-			if !taken || first == i {
 				kept = append(kept, t)
 				continue
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mangru/mangru/internal/model"
@@ -75,6 +76,13 @@ func one(id uint64, url string) Target {
 	return Target{ID: id, URL: url, Labels: labels.FromStrings("job", "j", "instance", "it", "__address__", "a")}
 }
 
+// all returns the frames so far.
+func (s *frames) all() []*model.Frame {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*model.Frame(nil), s.list...)
+}
+
 // events writes down what a series went through, one word a frame.
 func (s *frames) events(name string) string {
 	s.mu.Lock()
@@ -111,20 +119,22 @@ func TestTargetThatGoesAndComesBack(t *testing.T) {
 		l.apply("", one(1, "http://a/"))
 		time.Sleep(25 * time.Second)
 		require.NotContains(t, l.sink.events("m"), "stale")
-		shape := l.sink.list[0].Shape
-		for i, f := range l.sink.list {
+		shape := l.sink.all()[0].Shape
+		for i, f := range l.sink.all() {
 			require.Same(t, shape, f.Shape, "the series are kept")
 			if i > 0 {
-				require.Zero(t, (f.Time-l.sink.list[0].Time)%10000, "and so is the rhythm")
+				require.Zero(t, (f.Time-l.sink.all()[0].Time)%10000, "and so is the rhythm")
 			}
 		}
-		last := l.sink.list[len(l.sink.list)-1].Time
+		last := l.sink.all()[len(l.sink.all())-1].Time
 		l.apply("")
 		time.Sleep(time.Minute)
 		require.True(t, strings.HasSuffix(l.sink.events("m"), "1 stale"))
 		require.True(t, strings.HasSuffix(l.sink.events("up"), "1 stale"))
-		require.Equal(t, last+10000, l.sink.list[len(l.sink.list)-1].Time, "at the time of the scrape that was not")
+		require.Equal(t, last+10000, l.sink.all()[len(l.sink.all())-1].Time, "at the time of the scrape that was not")
+		l.mu.Lock()
 		require.Empty(t, l.targets)
+		l.mu.Unlock()
 	})
 }
 
@@ -154,11 +164,11 @@ func TestReloadJudgesSeriesAnew(t *testing.T) {
 		defer l.Stop()
 		l.apply("", one(1, "http://a/"))
 		time.Sleep(15 * time.Second)
-		before := len(l.sink.list)
+		before := len(l.sink.all())
 		l.apply(", sample_limit: 100", one(1, "http://a/"))
 		time.Sleep(10 * time.Second)
-		require.Len(t, l.sink.list, before+1)
-		require.Same(t, l.sink.list[0].Shape, l.sink.list[before].Shape)
+		require.Len(t, l.sink.all(), before+1)
+		require.Same(t, l.sink.all()[0].Shape, l.sink.all()[before].Shape)
 		l.apply(", metric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]", one(1, "http://a/"))
 		time.Sleep(20 * time.Second)
 		require.True(t, strings.HasSuffix(l.sink.events("b"), "2 stale -"), l.sink.events("b"))
@@ -198,10 +208,10 @@ func TestOwnTimeOfAFailedPageIsForgotten(t *testing.T) {
 		defer l.Stop()
 		l.apply("", one(1, "http://a/"))
 		time.Sleep(30 * time.Second)
-		require.Len(t, l.sink.list, 3)
-		require.Empty(t, l.sink.list[0].Extras)
-		require.Len(t, l.sink.list[1].Extras, 1, "the first page did not count")
-		require.Empty(t, l.sink.list[2].Extras, "the same sample is not sent again")
+		require.Len(t, l.sink.all(), 3)
+		require.Empty(t, l.sink.all()[0].Extras)
+		require.Len(t, l.sink.all()[1].Extras, 1, "the first page did not count")
+		require.Empty(t, l.sink.all()[2].Extras, "the same sample is not sent again")
 	})
 }
 
@@ -212,7 +222,7 @@ func TestStateMetricsAndLimits(t *testing.T) {
 			switch r.URL.Host {
 			case "gzip", "bomb":
 				n := map[string]int{"gzip": 100, "bomb": 200000}[r.URL.Host]
-				require.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
+				assert.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
 				w.Header().Set("Content-Encoding", "gzip")
 				zw := gzip.NewWriter(w)
 				_, _ = zw.Write(bytes.Repeat([]byte("# padding\n"), n))
@@ -289,7 +299,7 @@ func TestManyReloadsUnderLoad(t *testing.T) {
 		time.Sleep(time.Minute)
 		// Each target's frames are in order, and none is there twice.
 		last := map[uint64]int64{}
-		for _, f := range l.sink.list {
+		for _, f := range l.sink.all() {
 			require.Greater(t, f.Time, last[f.Shape.Target])
 			last[f.Shape.Target] = f.Time
 		}

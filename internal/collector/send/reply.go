@@ -60,11 +60,23 @@ func (s *shard) post(ctx context.Context, body []byte) reply {
 		return reply{status: resp.StatusCode}
 	}
 	r := reply{status: resp.StatusCode, err: fmt.Errorf("server answered %s: %s", resp.Status, line)}
-	if resp.StatusCode/100 == 5 || resp.StatusCode == http.StatusTooManyRequests {
+	if mayPass(resp.StatusCode) {
 		r.retry, r.reason = true, strconv.Itoa(resp.StatusCode)
 		r.after = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
 	return r
+}
+
+// mayPass reports whether the same samples may be accepted later. Who is refused
+// for its identity (a role not attached yet, a key being rotated, a clock that
+// is off) is refused for all samples alike, and people can mend it while the
+// samples wait; so that is no reason to drop them.
+func mayPass(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	return status/100 == 5
 }
 
 // withoutURL takes the address out of an error of net/http: its query may hold

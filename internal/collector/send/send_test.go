@@ -417,6 +417,27 @@ func TestMissingCredentialsAreAState(t *testing.T) {
 	require.Len(t, src.spans, 1)
 }
 
+// TestRefusedIdentityLosesNothing: a role that gets its permission late.
+func TestRefusedIdentityLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &sink{answer: func(n int, w http.ResponseWriter) {
+			if n <= 20 {
+				http.Error(w, `{"Message":"User: x is not authorized to perform: aps:RemoteWrite"}`, http.StatusForbidden)
+			}
+		}}
+		f := frames(rand.New(rand.NewPCG(7, 1)), 1, 2)
+		s, _ := newSender(t, config(1), h, &list{spans: append([]model.Span(nil), f...)})
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(t.Context()) }()
+		time.Sleep(time.Minute) // fake time
+		require.Equal(t, StatusCredentials, s.State().Status)
+		require.Contains(t, s.State().LastError, "aps:RemoteWrite")
+		<-done
+		require.Zero(t, s.State().Refused)
+		same(t, expect(f), h.got)
+	})
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for in, want := range map[string]time.Duration{

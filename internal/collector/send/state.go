@@ -2,6 +2,7 @@ package send
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +18,7 @@ const (
 	StatusIdle        Status = "idle"        // nothing sent yet
 	StatusOK          Status = "ok"          // the last request was accepted
 	StatusRetrying    Status = "retrying"    // the last request failed and is tried again
-	StatusCredentials Status = "credentials" // there are no credentials to sign with yet
+	StatusCredentials Status = "credentials" // there are no credentials to sign with, or they are refused
 	StatusRefusing    Status = "refusing"    // the last request was refused for good
 )
 
@@ -68,7 +69,7 @@ func (s *Sender) retrying(r reply, wait time.Duration) {
 	s.metrics.retries(reason).Inc()
 	var ce *sigv4.CredentialsError
 	status := StatusRetrying
-	if errors.As(r.err, &ce) {
+	if errors.As(r.err, &ce) || r.status == http.StatusUnauthorized || r.status == http.StatusForbidden {
 		status = StatusCredentials
 	}
 	s.failed(status, r.err.Error(), 0)

@@ -54,7 +54,10 @@ func (q *limitedQuery) Exec(ctx context.Context) *promql.Result {
 	case q.l.slots <- struct{}{}:
 		defer func() { <-q.l.slots }()
 	case <-wait.Done():
-		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	}
+	// A slot that came free at the last moment is of no use any more.
+	if wait.Err() != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
 			return &promql.Result{Err: promql.ErrQueryCanceled("query queue")}
 		}
 		return &promql.Result{Err: fmt.Errorf("query timed out in the queue: %d queries of this workspace run at once (settings query.max_concurrent, query.timeout)", q.l.cfg.MaxConcurrent)}

@@ -44,8 +44,10 @@ func (s *Store) open(id string) (*DB, error) {
 	opts.StripeSize = 1 << 12
 	opts.EnableExemplarStorage = s.cfg.MaxExemplars > 0
 	opts.MaxExemplars = max(s.cfg.MaxExemplars, 0)
-	// Closing when idle and opening again must not cost a replay of the log.
-	opts.EnableMemorySnapshotOnShutdown = true
+	// No snapshot of memory at close: it would need room on a disk that may be
+	// the reason for closing, and a replay that starts from one passes over a
+	// torn place in the log, which then can never be truncated.
+	opts.EnableMemorySnapshotOnShutdown = false
 	reg := prometheus.NewRegistry()
 	start := time.Now()
 	logger := s.logger.With("workspace", id)

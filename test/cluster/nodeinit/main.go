@@ -13,6 +13,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func start(c nodespec.Config, path string) error {
 			return fmt.Errorf("joining the node's cgroup: %w", err)
 		}
 	}
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.CommandContext(context.Background(), "/proc/self/exe")
 	cmd.Args = []string{"nodeinit", "run", path} // what ps shows
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -138,7 +139,7 @@ func mountTrees(trees []nodespec.Tree) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		sources[i] = f
 	}
 	for i, t := range trees {

@@ -104,12 +104,12 @@ func startService(svc nodespec.Service, env []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, err
 	}
-	defer null.Close()
+	defer func() { _ = null.Close() }()
 	path, err := lookPath(svc.Args[0], env)
 	if err != nil {
 		return 0, err

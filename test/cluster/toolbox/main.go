@@ -29,18 +29,27 @@ const usage = `usage: toolbox COMMAND
 // serviceAccount is where the kubelet puts a pod's token and CA.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-func main() {
+func main() { os.Exit(mainCode()) }
+
+func mainCode() int {
 	args := os.Args[1:]
 	if filepath.Base(os.Args[0]) == "pause" {
 		args = []string{"pause"}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, args, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "toolbox:", err)
-		os.Exit(1)
+	err := run(ctx, args, os.Stdout)
+	if err == nil {
+		return 0
 	}
+	fmt.Fprintln(os.Stderr, "toolbox:", err)
+	if errors.Is(err, errUsage) {
+		fmt.Fprint(os.Stderr, usage)
+	}
+	return 1
 }
+
+var errUsage = errors.New("bad arguments")
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	switch {
@@ -64,7 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return err
 	}
-	return errors.New("bad arguments\n" + usage)
+	return errUsage
 }
 
 // pause collects the exit status of every process that is orphaned to it, as

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func TestShopCountsPagesByStatus(t *testing.T) {
 
 func TestBadArguments(t *testing.T) {
 	for _, args := range [][]string{nil, {"dance"}, {"get"}, {"serve", "a", "b"}, {"resolve"}} {
-		if err := run(context.Background(), args, &strings.Builder{}); err == nil || !strings.Contains(err.Error(), "usage:") {
+		if err := run(context.Background(), args, &strings.Builder{}); !errors.Is(err, errUsage) {
 			t.Errorf("%q: %v, want usage", args, err)
 		}
 	}

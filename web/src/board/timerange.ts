@@ -20,8 +20,11 @@ export function parseEdge(text: string, roundUp: boolean, timeZone: string): Dat
     const t = dateMath.toDateTime(s, { roundUp, timezone: timeZone });
     return t?.isValid() ? t : null;
   }
+  if (!/^\d{4}-\d{2}(-\d{2})?([T ]\d{2}:\d{2}|$)/.test(s)) {
+    return null;
+  }
   const t = dateTimeForTimeZone(timeZone, s);
-  return s !== '' && t.isValid() ? t : null;
+  return t.isValid() ? t : null;
 }
 
 /** parseRange makes a range of two ends; a bad or reversed one becomes the default, so that a broken URL still opens. */

@@ -78,3 +78,9 @@ export function fetchBoard(uid: string, signal?: AbortSignal): Promise<BoardAnsw
 export async function fetchDataSources(signal?: AbortSignal): Promise<DataSource[]> {
   return (await request<DataSource[] | null>('/api/datasources', { signal })) ?? [];
 }
+
+/** filterBoards keeps boards whose title holds every word and that carry every tag. */
+export function filterBoards(boards: readonly BoardHit[], query: string, tags: readonly string[]): BoardHit[] {
+  const words = query.toLowerCase().split(/\s+/).filter((w) => w !== '');
+  return boards.filter((b) => words.every((w) => b.title.toLowerCase().includes(w)) && tags.every((tag) => b.tags.includes(tag)));
+}

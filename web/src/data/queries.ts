@@ -110,13 +110,19 @@ interface Shared {
   settled: boolean;
 }
 
-/** QueryRunner shares answers among the panels of a page. forget() starts a new refresh: what was answered before is asked again. */
+/** QueryRunner shares answers among the panels of a page, for as long as the refresh they were asked for lasts. */
 export class QueryRunner {
   private shared = new Map<string, Shared>();
+  private refresh = '';
   /** How many requests were really sent; tests and the inspector read it. */
   sent = 0;
 
-  forget(): void {
+  /** begin names the refresh whose queries follow. With a new name, what was answered before is asked again. */
+  begin(refresh: string): void {
+    if (refresh === this.refresh) {
+      return;
+    }
+    this.refresh = refresh;
     for (const [key, s] of this.shared) {
       if (s.settled) {
         this.shared.delete(key);

@@ -68,8 +68,6 @@ function BoardView({ uid, board, sources }: ViewProps) {
   // A relative range moves with every tick; all panels of a tick share the same two instants.
   // eslint-disable-next-line react-hooks/exhaustive-deps
   const range = useMemo(() => parseRange(url.from, url.to, url.timezone), [url.from, url.to, url.timezone, tick]);
-  // Answers of an earlier tick must not serve this one; a memo runs before the panels' effects do.
-  useMemo(() => runner.forget(), [runner, range]);
   const patch = useCallback(
     (change: (p: URLSearchParams) => URLSearchParams, replace = false) => setParams((p) => change(new URLSearchParams(p)), { replace }),
     [setParams]

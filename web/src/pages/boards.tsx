@@ -3,7 +3,7 @@ import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { useMemo } from 'react';
 import { Link, useSearchParams } from 'react-router';
-import { searchBoards, type BoardHit } from '../data/api';
+import { filterBoards, searchBoards } from '../data/api';
 import { Alert, Button, EmptyState, FilterInput, Icon, LoadingPlaceholder, TagList, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
 import { Shell } from './shell';
@@ -15,7 +15,7 @@ export default function BoardsPage() {
   const query = params.get('query') ?? '';
   const tags = params.getAll('tag');
   const all = useLoad('boards', (signal) => searchBoards('', [], signal));
-  const hits = useMemo(() => filter(all.value ?? [], query, tags), [all.value, query, tags]);
+  const hits = useMemo(() => filterBoards(all.value ?? [], query, tags), [all.value, query, tags]);
   const update = (next: { query?: string; tags?: string[] }) => {
     const p = new URLSearchParams();
     const q = next.query ?? query;
@@ -66,12 +66,6 @@ export default function BoardsPage() {
       </div>
     </Shell>
   );
-}
-
-/** filter keeps boards whose title holds every word and that carry every tag. */
-export function filter(boards: readonly BoardHit[], query: string, tags: readonly string[]): BoardHit[] {
-  const words = query.toLowerCase().split(/\s+/).filter((w) => w !== '');
-  return boards.filter((b) => words.every((w) => b.title.toLowerCase().includes(w)) && tags.every((tag) => b.tags.includes(tag)));
 }
 
 const getStyles = (theme: GrafanaTheme2) => ({

@@ -63,7 +63,7 @@ function SizedPanel({ placed, width, height, visible }: SizedProps) {
   const failed = data.errors[0];
   const status = failed ? t('panel.queryError', { ref: failed.refId, reason: failed.message }) : undefined;
   return (
-    <div style={{ height: '100%' }} data-testid="panel-state" data-state={failed ? 'error' : data.state}>
+    <div style={{ height: '100%' }} data-testid="panel-state" data-state={failed ? 'error' : data.state} data-queries={data.plan.queries.length}>
       <PanelChrome
         width={width}
         height={height}

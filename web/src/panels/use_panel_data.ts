@@ -58,6 +58,7 @@ export function usePanelData(panel: Panel, scope: Scope, width: number, visible:
     }
     asked.current = id;
     const controller = new AbortController();
+    ctx.runner.begin(`${ctx.tick} ${ctx.range.from.valueOf()} ${ctx.range.to.valueOf()}`);
     setData((d) => ({ ...d, state: 'loading' }));
     const replace = replacer(scope, { format: 'text', builtins: ctx.builtins });
     runPlan(plan, ctx.runner, controller.signal)

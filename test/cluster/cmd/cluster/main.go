@@ -41,10 +41,12 @@ environment: MANGRU_CLUSTER_DIR, MANGRU_CLUSTER_CACHE, MANGRU_CLUSTER_NAME, MANG
 // Exit codes: what was asked for failed; it can never work like this.
 const exitFailed, exitUsage = 1, 2
 
-func main() {
+func main() { os.Exit(mainCode()) }
+
+func mainCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(exitCode(run(ctx, os.Args[1:], os.Stdout), os.Stderr))
+	return exitCode(run(ctx, os.Args[1:], os.Stdout), os.Stderr)
 }
 
 // exitCode reports an error and chooses the exit code for it.
@@ -52,20 +54,20 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && err == error(exit) {
-		return max(exit.ExitCode(), exitFailed) // the command said why
-	}
 	fmt.Fprintln(stderr, "cluster:", err)
 	var bad *cluster.UsageError
 	var unsupported *cluster.UnsupportedError
-	if errors.As(err, &bad) || errors.As(err, &unsupported) || errors.Is(err, errUsage) {
+	switch {
+	case errors.Is(err, errUsage):
+		fmt.Fprint(stderr, usage)
+		return exitUsage
+	case errors.As(err, &bad), errors.As(err, &unsupported):
 		return exitUsage
 	}
 	return exitFailed
 }
 
-var errUsage = errors.New("bad arguments\n" + usage)
+var errUsage = errors.New("bad arguments")
 
 // logger prints progress for people: no time, no level.
 func logger() *slog.Logger {

@@ -8,6 +8,7 @@ import {
   VizTooltipColorPlacement, VizTooltipContent, VizTooltipHeader, VizTooltipWrapper, type PanelContext,
 } from '@grafana/ui';
 import { useMemo, useRef, useState } from 'react';
+import { nextVisible } from './visibility';
 
 export interface TimeSeriesVizProps {
   frames: DataFrame[];
@@ -139,30 +140,10 @@ function usePanelContextValue(
       sync: () => sync,
       onToggleSeriesVisibility: (label, mode) => {
         const picked = label === null ? [] : Array.isArray(label) ? label : [label];
-        setVisible(picked.length === 0 ? null : nextVisible(names, visible, picked, mode));
+        setVisible(picked.length === 0 ? null : nextVisible(names, visible, picked, mode === SeriesVisibilityChangeMode.AppendToSelection));
       },
       onToggleLegendSort: (by) => setSort((prev) => (prev?.by !== by ? { by, desc: true } : prev.desc ? { by, desc: false } : null)),
     }),
     [eventBus, names, visible, setVisible, setSort, sync, syncScope]
   );
-}
-
-/** nextVisible follows Grafana: a click shows one series alone, the same click again shows all, with Ctrl it adds or takes away. */
-export function nextVisible(
-  names: readonly string[],
-  visible: ReadonlySet<string> | null,
-  picked: readonly string[],
-  mode: SeriesVisibilityChangeMode
-): ReadonlySet<string> | null {
-  if (mode === SeriesVisibilityChangeMode.ToggleSelection) {
-    const alone = visible !== null && visible.size === picked.length && picked.every((p) => visible.has(p));
-    return alone ? null : new Set(picked);
-  }
-  const next = new Set(visible ?? names);
-  for (const p of picked) {
-    if (!next.delete(p)) {
-      next.add(p);
-    }
-  }
-  return next.size === 0 || next.size === names.length ? null : next;
 }

@@ -1,0 +1,93 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mangru/mangru/internal/auth/sigv4"
+)
+
+func loadServer(t *testing.T, text string) (ServerConfig, string, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "server.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	cfg, err := LoadServerConfig(file)
+	return cfg, file, err
+}
+
+func TestLoadServerConfig(t *testing.T) {
+	cfg, _, err := loadServer(t, `
+listen: 0.0.0.0:9009
+region: ap-northeast-2
+public_url: https://mangru.example/
+signatures:
+  skew: 15m
+  tolerate: [query]
+limits: {max_request_size: 4MiB, max_sample_age: -1s, max_labels: 50}
+store:
+  retention: 30d
+query:
+  timeout: 2m
+`)
+	require.NoError(t, err)
+	require.Equal(t, "0.0.0.0:9009", cfg.Listen)
+	require.Equal(t, "./mangru-data", cfg.Data, "defaults stay")
+	require.Equal(t, "https://mangru.example", cfg.PublicURL)
+	require.Equal(t, []sigv4.Tolerance{sigv4.TolerateQuery}, cfg.Signatures.Tolerate)
+	require.Equal(t, Duration(15*time.Minute), cfg.Signatures.Skew)
+	require.Equal(t, Size(4<<20), cfg.Limits.MaxRequestSize)
+	require.Equal(t, -time.Second, cfg.Limits.ingest().MaxSampleAge)
+	require.Equal(t, 50, cfg.Limits.MaxLabels)
+	require.Equal(t, Duration(30*24*time.Hour), cfg.Store.Retention)
+
+	empty, _, err := loadServer(t, "")
+	require.NoError(t, err)
+	require.Equal(t, DefaultServerConfig(), empty)
+	none, _, err := loadServer(t, "signatures: {tolerate: []}\nstore:\n")
+	require.NoError(t, err)
+	require.Empty(t, none.Signatures.Tolerate)
+}
+
+func TestLoadServerConfigErrors(t *testing.T) {
+	for name, tc := range map[string]struct{ text, want string }{
+		"unknown field":  {"listen: :1\nlimtis: {}\n", ":2: limtis: unknown field, allowed are listen, data, "},
+		"unknown nested": {"query:\n  timeout: 1m\n  tmeout: 1m\n", ":3: query.tmeout: unknown field, allowed are max_concurrent, max_samples, timeout, lookback_delta"},
+		"twice":          {"listen: :1\nlisten: :2\n", ":2"},
+		"duration":       {"store:\n  retention: forever\n", `:2: store.retention: found "forever", expected a duration such as`},
+		"size":           {"limits: {max_request_size: big}\n", `:1: limits.max_request_size: found "big", expected a number of bytes`},
+		"number":         {"query: {max_samples: many}\n", `:1: query.max_samples: found "many", expected a number`},
+		"bool":           {"metrics_public: perhaps\n", `:1: metrics_public: found "perhaps", expected true or false`},
+		"list":           {"signatures:\n  tolerate: query\n", `:2: signatures.tolerate: found "query", expected a list`},
+		"section":        {"store: big\n", `:1: store: found "big", expected fields`},
+		"tolerance":      {"signatures:\n  tolerate:\n    - query\n    - all\n", `:4: signatures.tolerate[1]: "all" is not known, allowed are [path query token content_hash]`},
+		"address":        {"region: us-east-1\nlisten: here\n", `:2: listen: "here" is not an address`},
+		"region":         {"region: US\n", `:1: region: "US" is not a region`},
+		"negative":       {"query:\n  timeout: -1m\n", ":2: query.timeout: must not be negative"},
+		"url":            {"public_url: https://x/y\n", ":1: public_url:"},
+		"half a TLS":     {"tls: {cert_file: a}\n", ":1: tls: cert_file and key_file belong together"},
+		"not YAML":       {"a: [\n", "yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, file, err := loadServer(t, tc.text)
+			require.ErrorContains(t, err, file)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+	_, err := LoadServerConfig("/nonexistent/server.yaml")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func FuzzLoadServerConfig(f *testing.F) {
+	f.Add("listen: 127.0.0.1:1\nlimits: &a {max_labels: 3}\nquery: {timeout: 1m}\n")
+	f.Add("store: *x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg, _, err := loadServer(t, text)
+		if err == nil && cfg.Validate() != nil {
+			t.Fatalf("loaded but not valid: %v", cfg.Validate())
+		}
+	})
+}
