@@ -10,10 +10,14 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 CLUSTER  := $(GO) run ./test/cluster/cmd/cluster
 FUZZTIME ?= 5s
 
+# One set of flags everywhere, so that what one target compiled serves the next.
+export CGO_ENABLED := 0
+export GOFLAGS     := -trimpath
+
 .PHONY: help deps build run check test unit race fuzz bench web-test e2e cluster cluster-down clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install what is missing: Debian packages (as root) and npm modules
 	@tools/deps.sh
@@ -26,7 +30,7 @@ web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src we
 	cd web && npm run --silent build
 
 build: web/dist/index.html ## build bin/mangru with the web UI in it
-	CGO_ENABLED=0 $(GO) build -trimpath -tags embedui -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mangru
+	$(GO) build -tags embedui -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mangru
 
 run: build ## build, then watch this machine or your cluster: bin/mangru up
 	$(BIN) up
@@ -39,10 +43,10 @@ check: ## format, vet, lint, import rules, and the UI's lint and types
 	cd web && npm run --silent lint
 
 unit: ## Go unit tests
-	$(GO) test ./...
+	$(GO) test ./cmd/... ./internal/... ./test/cluster/... ./web
 
 race: ## Go unit tests under the race detector
-	CGO_ENABLED=1 $(GO) test -race ./internal/... ./web/...
+	CGO_ENABLED=1 $(GO) test -race ./internal/... ./test/cluster/...
 
 fuzz: ## every fuzz test for a short while (FUZZTIME=5s each)
 	@tools/fuzz.sh $(FUZZTIME)

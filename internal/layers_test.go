@@ -41,7 +41,7 @@ var ownedBy = map[string][]string{
 	"github.com/prometheus/prometheus/tsdb":       {"server/store", "server/ingest"},
 	"github.com/prometheus/prometheus/promql":     {"server/query"},
 	"github.com/prometheus/prometheus/web/api/v1": {"server/query"},
-	"github.com/prometheus/prometheus/discovery":  {"collector/discover", "otelconf"},
+	"github.com/prometheus/prometheus/discovery":  {"collector/discover", "otelconf", "app"}, // app only prints their names
 	"github.com/prometheus/node_exporter":         {"exporter/node"},
 	"modernc.org/sqlite":                          {"db"},
 	"github.com/spf13/cobra":                      {"app"},

@@ -86,7 +86,7 @@ func (f collectorFlags) load() (*otelconf.Config, error) {
 	case len(f.files) > 0:
 		cfg, err = otelconf.Load(otelconf.Options{
 			Files: f.files, Set: f.set, LogLevel: f.logLevel, Dedupe: otelconf.Dedupe(f.dedupe),
-			SkipUnsupportedSignals: f.skipSignals,
+			SkipUnsupportedSignals: f.skipSignals, OwnEndpoint: len(f.remoteWrite) > 0,
 		})
 	case len(f.remoteWrite) > 0:
 		cfg, err = f.builtIn()

@@ -59,7 +59,7 @@ func readCredentials(file string) (credentials, error) {
 // writeCredentials writes the file so that it is either whole or not there, and
 // readable by its owner only.
 func writeCredentials(file string, c credentials) (err error) {
-	text := fmt.Sprintf("# Written by mangru up. Who can read this file may do everything here.\n"+
+	text := fmt.Sprintf("# Written by mangru. Who can read this file may do everything here.\n"+
 		"[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", c.AccessKey, c.SecretKey)
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".credentials-*") // made with mode 0600
 	if err != nil {

@@ -28,7 +28,7 @@ func newLoginLinkCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer records.Close()
+			defer func() { _ = records.Close() }() // what was written is committed
 			people := dashboard.NewPeople(records, nil)
 			admin, err := people.EnsureAdministrator(cmd.Context())
 			if err != nil {

@@ -59,7 +59,12 @@ func newRootCmd() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &ExitError{Code: exitUsage, Err: fmt.Errorf("unknown command %q; mangru --help lists those there are", args[0])}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return &ExitError{Code: exitUsage, Err: errors.New("no command given")}

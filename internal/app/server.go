@@ -254,7 +254,7 @@ func (s *Server) listen(handler http.Handler) error {
 	var err error
 	s.http, err = httpserver.New(httpserver.Config{
 		Name: "api", Addr: s.cfg.Listen, TLS: tlsConfig, H2C: true,
-		RequestIDHeader: "X-Amzn-Requestid", LogLevel: slog.LevelDebug, Registerer: s.registry,
+		RequestIDHeader: "X-Amzn-Requestid", LogLevel: slog.LevelInfo, Registerer: s.registry,
 		DrainTimeout: time.Duration(s.cfg.DrainTimeout),
 	}, handler, s.logger)
 	return err

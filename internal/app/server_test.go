@@ -399,7 +399,7 @@ func TestServerSurvivesKill(t *testing.T) {
 
 func TestServerHealth(t *testing.T) {
 	s := startServer(t, testConfig(t.TempDir()))
-	for path, want := range map[string]string{"/-/healthy": "healthy", "/-/ready": "ready", "/metrics": "mangru_http_request_duration_seconds"} {
+	for path, want := range map[string]string{"/-/healthy": "healthy", "/-/ready": "ready", "/metrics": "mangru_store_open_workspaces"} {
 		res, err := s.client.Get(s.URL() + path)
 		require.NoError(t, err)
 		b, _ := io.ReadAll(res.Body)

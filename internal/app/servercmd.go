@@ -1,9 +1,11 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -35,15 +37,7 @@ func newServerCmd() *cobra.Command {
 			if err != nil {
 				return &ExitError{Code: exitUsage, Err: err}
 			}
-			s, err := NewServer(cmd.Context(), cfg, ServerDeps{Logger: logger})
-			if err != nil {
-				return err
-			}
-			if err := keepFirstKey(s, cfg.Data); err != nil {
-				return errors.Join(err, s.Close())
-			}
-			logger.Info("server listens", "url", s.URL(), "region", cfg.Region, "data", cfg.Data)
-			return errors.Join(s.Run(cmd.Context()), s.Close())
+			return runServer(cmd.Context(), cfg, logger)
 		},
 	}
 	f := c.Flags()
@@ -56,6 +50,27 @@ func newServerCmd() *cobra.Command {
 	f.StringVar(&flags.Log.Level, "log-level", flags.Log.Level, "debug, info, warn or error")
 	f.StringVar(&flags.Log.Format, "log-format", flags.Log.Format, "text or json")
 	return c
+}
+
+// runServer owns the data directory for as long as it runs.
+func runServer(ctx context.Context, cfg ServerConfig, logger *slog.Logger) (err error) {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	unlock, err := lockDir(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	s, err := NewServer(ctx, cfg, ServerDeps{Logger: logger})
+	if err != nil {
+		return err
+	}
+	if err := keepFirstKey(s, cfg.Data); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	logger.Info("server listens", "url", s.URL(), "region", cfg.Region, "data", cfg.Data)
+	return errors.Join(s.Run(ctx), s.Close())
 }
 
 // overlayFlags lets flags that were given win over the file.

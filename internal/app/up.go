@@ -210,7 +210,7 @@ func (u *Up) collectorConfig(reg prometheus.Registerer) (*otelconf.Config, error
 func (u *Up) loadConfig() (*otelconf.Config, error) {
 	fill := strings.NewReplacer("AWS_REGION", u.cfg.Region, "AMP_WORKSPACE_URL", u.workspace.RemoteWriteURL)
 	cfg, err := otelconf.Load(otelconf.Options{
-		Files: []string{u.cfg.ConfigFile},
+		Files: []string{u.cfg.ConfigFile}, OwnEndpoint: true,
 		ReadFile: func(name string) ([]byte, error) {
 			text, err := os.ReadFile(name)
 			return []byte(fill.Replace(string(text))), err

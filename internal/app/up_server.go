@@ -65,17 +65,7 @@ func (u *Up) firstKey(ctx context.Context) (credentials, error) {
 
 // ensureWorkspace finds or makes the workspace that this process writes to.
 func (u *Up) ensureWorkspace(ctx context.Context) error {
-	list, err := u.listWorkspaces(ctx)
-	if err != nil {
-		return err
-	}
-	for _, w := range list {
-		if w.Alias == defaultAlias && w.Status != string(workspace.StatusDeleting) {
-			u.workspace = w
-			return nil
-		}
-	}
-	w, err := u.server.Workspaces().Create(ctx, u.server.Account(), workspace.CreateInput{Alias: defaultAlias})
+	w, err := u.server.Workspaces().Ensure(ctx, u.server.Account(), defaultAlias)
 	if err != nil {
 		return fmt.Errorf("make the workspace %q: %w", defaultAlias, err)
 	}
@@ -102,7 +92,7 @@ func (u *Up) listWorkspaces(ctx context.Context) ([]dashboard.Workspace, error) 
 }
 
 func (u *Up) describe(w *workspace.Workspace) dashboard.Workspace {
-	endpoint := u.server.URL() + "/workspaces/" + w.ID + "/"
+	endpoint := u.server.Endpoint(w.ID)
 	return dashboard.Workspace{
 		ID: w.ID, Alias: w.Alias, ARN: w.ARN(), Status: string(w.Status),
 		PrometheusEndpoint: endpoint, RemoteWriteURL: endpoint + "api/v1/remote_write", QueryURL: endpoint + "api/v1/query",

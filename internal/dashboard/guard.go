@@ -22,7 +22,10 @@ func secureHeaders(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		// Browsers honour this one over HTTPS and on loopback, and complain elsewhere.
+		if name := hostName(r.Host); r.TLS != nil || name == "localhost" || net.ParseIP(name).IsLoopback() {
+			h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -31,17 +34,21 @@ func secureHeaders(next http.Handler) http.Handler {
 // name which resolves to this machine can't use a browser against it.
 func (a *api) checkHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		host = strings.ToLower(strings.Trim(host, "[]"))
+		host := hostName(r.Host)
 		if net.ParseIP(host) == nil && host != "localhost" && !slices.Contains(a.Hosts, host) {
 			writeError(w, http.StatusMisdirectedRequest, "this server is not known by the name "+host)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// hostName is the Host header without its port and brackets, in lower case.
+func hostName(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.Trim(host, "[]"))
 }
 
 func sessionSecret(r *http.Request) string {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 
 	"github.com/pressly/goose/v3"
 	"github.com/uptrace/bun"
@@ -22,6 +23,14 @@ var migrations embed.FS
 // Open opens, or makes, the SQLite database in file and applies the migrations
 // that are missing. Times are stored as integers: milliseconds since the epoch.
 func Open(ctx context.Context, file string) (*bun.DB, error) {
+	// SQLite would make it readable by all, and its other files like it.
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	q := url.Values{"_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}, "_txlock": {"immediate"}}

@@ -92,7 +92,7 @@ type Server struct {
 // connections made before wait in the listener's queue.
 func New(cfg Config, handler http.Handler, logger *slog.Logger) (*Server, error) {
 	cfg.setDefaults()
-	l, err := net.Listen("tcp", cfg.Addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s on %s: %w", cfg.Name, cfg.Addr, err)
 	}
@@ -171,7 +171,10 @@ func (s *Server) Run(ctx context.Context) error {
 		err = s.http.Close()
 		s.waitHandlers(time.Second)
 	}
-	<-failed
+	// Serve says only that it was stopped.
+	if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
 	if err != nil {
 		return fmt.Errorf("stop listener %s: %w", s.cfg.Name, err)
 	}

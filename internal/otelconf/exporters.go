@@ -275,7 +275,7 @@ func (l *loader) remoteWrite(c *component, auth map[string]*authenticator) (Endp
 	}
 	e.ExternalLabels = labels.FromMap(b.External)
 	for _, name := range sortedKeys(b.External) {
-		if !model.LabelName(name).IsValidLegacy() {
+		if !model.LegacyValidation.IsValidLabelName(name) {
 			l.at(body.at("external_labels").entry(name).pos, join(c.path+".external_labels", name), "%q is not a valid label name", name)
 		}
 	}

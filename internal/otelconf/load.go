@@ -26,6 +26,9 @@ type Options struct {
 	// SkipUnsupportedSignals leaves pipelines for traces, logs and profiles out
 	// instead of refusing them.
 	SkipUnsupportedSignals bool
+	// OwnEndpoint says that the caller adds an endpoint, so that one missing from
+	// the configuration is not worth a warning.
+	OwnEndpoint bool
 }
 
 // Load reads, merges and checks a configuration in any of the forms that the

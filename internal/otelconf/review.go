@@ -2,7 +2,6 @@ package otelconf
 
 import (
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ func (l *loader) review() {
 	if len(l.config.ScrapeConfigs) == 0 {
 		l.warn(position{file: l.opts.Files[0]}, "", "there are no scrape jobs")
 	}
-	if len(l.config.Endpoints) == 0 {
+	if len(l.config.Endpoints) == 0 && !l.opts.OwnEndpoint {
 		l.warn(position{file: l.opts.Files[0]}, "", "there is no remote-write endpoint, so nothing is sent")
 	}
 	for _, j := range l.jobs {
@@ -190,7 +189,7 @@ func nodePath(sc *config.ScrapeConfig) string {
 // sameStatic finds a static target that both jobs list and neither relabels.
 func sameStatic(a, b *config.ScrapeConfig) string {
 	if len(a.RelabelConfigs) > 0 || len(b.RelabelConfigs) > 0 || a.Scheme != b.Scheme || a.MetricsPath != b.MetricsPath ||
-		url.Values(a.Params).Encode() != url.Values(b.Params).Encode() {
+		a.Params.Encode() != b.Params.Encode() {
 		return ""
 	}
 	inA := staticAddresses(a)

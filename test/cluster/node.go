@@ -93,6 +93,7 @@ func (u *upper) nodeFiles(n node) map[string]string {
 func (u *upper) writeNodeSpec(n node) error {
 	spec := nodespec.Config{
 		Hostname:     n.Name,
+		PIDFile:      u.onNode(n, nodeHome+"/pid"),
 		CgroupDirs:   u.cgroups.dirs(u.plan.cgroup(), n.Name),
 		CgroupMounts: u.cgroups.nodeMounts(),
 		Files:        make(map[string]string),
@@ -137,22 +138,19 @@ func (u *upper) releaseNode(n node) error {
 	return os.WriteFile(u.onNode(n, startMark), nil, 0o644)
 }
 
-// inNode is a command in all namespaces of a node. The node's first process is
-// the only child of the one that the state remembers.
+// inNode is a command in all namespaces of a node.
 func (s *state) inNode(ctx context.Context, name string, argv ...string) (*exec.Cmd, error) {
 	for _, p := range s.Processes {
 		if p.Name != name || !p.alive() {
 			continue
 		}
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.PID, p.PID))
+		// While the process that made the namespaces lives, so does the first
+		// one in them, whose id it wrote down.
+		pid, err := os.ReadFile(filepath.Join(filepath.Dir(s.path), "nodes", name, nodeHome, "pid"))
 		if err != nil {
-			return nil, fmt.Errorf("finding the first process of %s: %w", name, err)
+			return nil, fmt.Errorf("%s has not started yet: %w", name, err)
 		}
-		children := strings.Fields(string(text))
-		if len(children) == 0 {
-			return nil, fmt.Errorf("%s has not started yet", name)
-		}
-		args := append([]string{"-t", children[0], "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"}, argv...)
+		args := append([]string{"-t", string(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"}, argv...)
 		return exec.CommandContext(ctx, "nsenter", args...), nil
 	}
 	return nil, fmt.Errorf("node %q is not running", name)

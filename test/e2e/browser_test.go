@@ -31,6 +31,7 @@ func browser(t *testing.T, s *site, boards []string, shots string) map[string]ma
 	t.Logf("browser:\n%s", tail(string(out), 12))
 	text, err := os.ReadFile(values)
 	require.NoError(t, err)
+	t.Logf("what the panels say: %s", text)
 	var got map[string]map[string]string
 	require.NoError(t, json.Unmarshal(text, &got))
 	return got

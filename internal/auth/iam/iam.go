@@ -376,12 +376,8 @@ func (s *Service) insertUser(ctx context.Context, tx bun.Tx, account, name strin
 func (s *Service) insertKey(ctx context.Context, tx bun.Tx, u userRow) (AccessKey, error) {
 	key := AccessKey{ID: newID("AKIA"), Secret: newSecret(), Active: true}
 	key.Principal = u.principal(key.ID)
-	sealed, err := s.seal.seal(key.Secret, key.ID)
-	if err != nil {
-		return AccessKey{}, err
-	}
-	row := keyRow{ID: key.ID, UserID: u.ID, Secret: sealed, Status: statusActive, CreatedAt: s.now()}
-	_, err = tx.NewInsert().Model(&row).Exec(ctx)
+	row := keyRow{ID: key.ID, UserID: u.ID, Secret: s.seal.seal(key.Secret, key.ID), Status: statusActive, CreatedAt: s.now()}
+	_, err := tx.NewInsert().Model(&row).Exec(ctx)
 	return key, err
 }
 

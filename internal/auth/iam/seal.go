@@ -91,10 +91,10 @@ func createKey(file string) ([]byte, error) {
 	return key, nil
 }
 
-func (s *sealer) seal(plain, owner string) (string, error) {
+func (s *sealer) seal(plain, owner string) string {
 	nonce := make([]byte, s.aead.NonceSize())
 	_, _ = rand.Read(nonce) // never fails
-	return sealPrefix + base64.StdEncoding.EncodeToString(s.aead.Seal(nonce, nonce, []byte(plain), []byte(owner))), nil
+	return sealPrefix + base64.StdEncoding.EncodeToString(s.aead.Seal(nonce, nonce, []byte(plain), []byte(owner)))
 }
 
 func (s *sealer) open(sealed, owner string) (string, error) {

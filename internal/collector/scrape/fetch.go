@@ -76,7 +76,7 @@ func (f *fetcher) prepare(sp *spec) (err error) {
 	if f.client, err = sp.plan.clientFor(sp.Labels); err != nil {
 		return err
 	}
-	if f.req, err = http.NewRequest(http.MethodGet, sp.URL, http.NoBody); err != nil {
+	if f.req, err = http.NewRequestWithContext(context.Background(), http.MethodGet, sp.URL, http.NoBody); err != nil {
 		return err
 	}
 	f.req.Header.Set("Accept", sp.plan.accept)

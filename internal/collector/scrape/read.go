@@ -52,7 +52,7 @@ func (c *cache) read(pg *page, r *scrapeResult) error {
 	limitHit := false
 	for {
 		et, err := p.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

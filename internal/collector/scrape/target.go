@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -191,9 +192,9 @@ func (t *target) digest(sp *spec, pg *page, err error, at, start time.Time) scra
 	if r.err == nil {
 		r.err = pg.unpack(int64(sp.plan.cfg.BodySizeLimit))
 		r.bytes = len(pg.text)
-		r.tooLarge = r.err == errBodySizeLimit
+		r.tooLarge = errors.Is(r.err, errBodySizeLimit)
 	} else {
-		r.tooLarge = err == errBodySizeLimit
+		r.tooLarge = errors.Is(err, errBodySizeLimit)
 	}
 	c.begin(at.UnixMilli())
 	switch {

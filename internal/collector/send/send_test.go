@@ -32,7 +32,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // list is a Source over frames that are all there from the start.
 type list struct {
 	spans  []model.Span
-	leased int
 	copies []model.Span
 }
 
@@ -70,7 +69,6 @@ func (l *list) Settle(n int) {
 type sink struct {
 	mu       sync.Mutex
 	got      map[string][]prompb.Sample
-	order    []string
 	requests int
 	size     int                                // of the last body
 	answer   func(n int, w http.ResponseWriter) // writes a refusal, or nothing

@@ -212,6 +212,8 @@ func Run(ctx context.Context, args []string, out, logs io.Writer) error {
 	if err := srv.Shutdown(stop); err != nil {
 		return fmt.Errorf("stopping the node exporter: %w", err)
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("node exporter: %w", err)
+	}
 	return nil
 }

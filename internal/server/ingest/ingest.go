@@ -129,7 +129,7 @@ func (h *Handler) ServeWorkspace(w http.ResponseWriter, r *http.Request, workspa
 	body, err := readBody(r)
 	if err != nil {
 		http.Error(w, "The request body could not be read.", http.StatusBadRequest)
-		return nil //nolint:nilerr // answered
+		return nil
 	}
 	q := h.pool.Get().(*request)
 	defer h.put(q)

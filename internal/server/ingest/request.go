@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	commonmodel "github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -306,12 +307,12 @@ func checkLabels(views []wire.LabelView, l *Limits) (reason, string) {
 		case l.MaxLabelValue > 0 && len(v.Value) > l.MaxLabelValue:
 			return reasonValueLength, fmt.Sprintf("value of label %.200q has %d bytes, allowed are %d (setting limits.max_label_value)", v.Name, len(v.Value), l.MaxLabelValue)
 		case !utf8.Valid(v.Name) || !utf8.Valid(v.Value):
-			if string(v.Name) == labels.MetricName {
+			if string(v.Name) == commonmodel.MetricNameLabel {
 				return reasonMetricName, "the metric name is not valid UTF-8"
 			}
 			return reasonLabelInvalid, fmt.Sprintf("label %.200q is not valid UTF-8", v.Name)
 		}
-		named = named || string(v.Name) == labels.MetricName && len(v.Value) > 0
+		named = named || string(v.Name) == commonmodel.MetricNameLabel && len(v.Value) > 0
 	}
 	if !named {
 		return reasonNoName, "series without a metric name (label __name__)"

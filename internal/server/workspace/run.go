@@ -20,10 +20,7 @@ func (s *Service) Kick() {
 func (s *Service) Run(ctx context.Context) error {
 	for {
 		var again <-chan time.Time
-		if err := s.Reconcile(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err := s.Reconcile(ctx); err != nil && ctx.Err() == nil {
 			s.logger.Error("workspace work failed, trying again", "err", err, "after", s.retryAfter)
 			again = time.After(s.retryAfter)
 		}

@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -83,12 +84,23 @@ func start(c nodespec.Config, path string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("making the node's namespaces: %w", err)
 	}
+	if err := writePID(c.PIDFile, cmd.Process.Pid); err != nil {
+		return err
+	}
 	if c.Unified() {
 		if err := joinLeaf(c.CgroupDirs[0]); err != nil {
 			return err
 		}
 	}
 	return cmd.Wait()
+}
+
+// writePID makes the file appear with its text in it.
+func writePID(path string, pid int) error {
+	if err := os.WriteFile(path+".new", []byte(strconv.Itoa(pid)), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // enter mounts the node's view of the machine.
@@ -128,26 +140,6 @@ func enter(c nodespec.Config) error {
 		}
 	}
 	return mountTrees(c.Trees)
-}
-
-// mountTrees opens every source before it mounts the first, because one may
-// lie below a path that another is about to cover.
-func mountTrees(trees []nodespec.Tree) error {
-	sources := make([]*os.File, len(trees))
-	for i, t := range trees {
-		f, err := os.Open(t.Source)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = f.Close() }()
-		sources[i] = f
-	}
-	for i, t := range trees {
-		if err := mount(fmt.Sprintf("/proc/self/fd/%d", sources[i].Fd()), t.Path, "", syscall.MS_BIND, ""); err != nil {
-			return err
-		}
-	}
-	return os.Chdir("/")
 }
 
 const cgroupRoot = "/sys/fs/cgroup"

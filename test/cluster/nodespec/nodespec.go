@@ -5,6 +5,9 @@ package nodespec
 // Config describes one node.
 type Config struct {
 	Hostname string
+	// PIDFile is where the id of the node's first process, as the machine
+	// counts, is written once that process is there.
+	PIDFile string
 	// CgroupDirs are the directories that the node's first process joins.
 	CgroupDirs []string
 	// CgroupMounts is the cgroup tree as the node sees it.

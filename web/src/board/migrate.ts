@@ -4,7 +4,7 @@
  * written into the board's notes.
  */
 import { isObject, list, num, obj, objects, str, strings, type Json } from './json';
-import { DEFAULT_RANGE } from './timerange';
+import { DEFAULT_RANGE, readTimeZone } from './timerange';
 import { readDataSource, readPanel } from './migrate_panel';
 import type { Board, BoardLink, Panel, Section, Variable, VariableOption, VariableType } from './model';
 
@@ -52,10 +52,6 @@ function unwrap(input: unknown): Json {
     throw new UnsupportedBoard(`This board uses Grafana's v2 resource schema. Export it as "Classic" JSON.`);
   }
   return isObject(input.dashboard) ? input.dashboard : input;
-}
-
-function readTimeZone(tz: string): string {
-  return tz === 'UTC' ? 'utc' : tz === '' ? 'browser' : tz;
 }
 
 function readPanels(raw: Json, notes: string[]): Section[] {

@@ -1,6 +1,6 @@
 import { dateTime } from '@grafana/data';
 import { describe, expect, it } from 'vitest';
-import { edgeToUrl, isRelative, panelRange, parseEdge, parseRange, shiftRange, zoomOut } from './timerange';
+import { edgeToUrl, isRelative, panelRange, parseEdge, parseRange, readTimeZone, shiftRange, zoomOut } from './timerange';
 import { readBoardUrl, writeVariables } from './urlstate';
 
 describe('parseEdge', () => {
@@ -38,6 +38,10 @@ it('applies a panel its own range and shift', () => {
   const shifted = panelRange(board, '', '1d', 'utc');
   expect(board.to.valueOf() - shifted.range.to.valueOf()).toBe(86_400_000);
   expect(panelRange(board, '', '', 'utc').range).toBe(board);
+});
+
+it('takes zones it knows, and the browser\'s for others', () => {
+  expect(['UTC', 'utc', 'Asia/Seoul', '', 'browser', 'default', 'Nowhere/Land'].map(readTimeZone)).toEqual(['utc', 'utc', 'Asia/Seoul', 'browser', 'browser', 'browser', 'browser']);
 });
 
 it('zooms and moves', () => {

@@ -3,6 +3,18 @@ import { dateMath, dateTime, dateTimeForTimeZone, rangeUtil, type DateTime, type
 
 export const DEFAULT_RANGE: { from: string; to: string } = { from: 'now-1h', to: 'now' };
 
+/** readTimeZone accepts what boards and URLs name: UTC, a zone of the IANA list, or anything else for the browser's own zone. */
+export function readTimeZone(name: string): string {
+  if (name.toLowerCase() === 'utc') {
+    return 'utc';
+  }
+  try {
+    return name === '' || name === 'browser' ? 'browser' : (new Intl.DateTimeFormat('en', { timeZone: name }), name);
+  } catch {
+    return 'browser';
+  }
+}
+
 /** parseEdge reads one end as a URL or a board holds it; null when it is not a time. */
 export function parseEdge(text: string, roundUp: boolean, timeZone: string): DateTime | null {
   const s = text.trim();

@@ -1,5 +1,6 @@
 /** The part of a board's state that its URL holds, in Grafana's own parameters, so that links keep working both ways. */
 import { ALL, type Board } from './model';
+import { readTimeZone } from './timerange';
 
 export interface BoardUrlState {
   from: string;
@@ -25,7 +26,7 @@ export function readBoardUrl(params: URLSearchParams, board: Pick<Board, 'time' 
     from: params.get('from') ?? board.time.from,
     to: params.get('to') ?? board.time.to,
     refresh: params.get('refresh') ?? board.refresh,
-    timezone: params.get('timezone') ?? board.timezone,
+    timezone: readTimeZone(params.get('timezone') ?? board.timezone),
     viewPanel: view === undefined ? null : Number(view),
     vars,
   };

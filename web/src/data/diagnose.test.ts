@@ -22,6 +22,8 @@ describe('diagnose', () => {
     ['rate(nothing_total[5m])', { kind: 'no-metric', metric: 'nothing_total' }],
     ['node_load1{node="nowhere",job="node-exporter"}', { kind: 'no-match', metric: 'node_load1', matcher: 'node="nowhere"' }],
     ['kube_pod_info{namespace="shop",container="coredns"}', { kind: 'no-combination', metric: 'kube_pod_info' }],
+    ['node_load1{node=~"()"}', { kind: 'no-options', label: 'node' }],
+    ['nothing{node=~"()"}', { kind: 'no-metric', metric: 'nothing' }],
     ['node_load1 > 1000', { kind: 'no-value' }],
     ['node_load1 / nothing_there', { kind: 'no-metric', metric: 'nothing_there' }],
   ])('%s', async (expr, want) => expect(await why(expr)).toEqual(want));

@@ -13,6 +13,8 @@ export interface Selector {
 export type Reason =
   | { kind: 'no-metric'; metric: string }
   | { kind: 'no-match'; metric: string; matcher: string }
+  /** A list variable without values stands in the query: `()` matches nothing but an absent label. */
+  | { kind: 'no-options'; label: string }
   | { kind: 'no-combination'; metric: string }
   | { kind: 'no-value' };
 
@@ -42,6 +44,10 @@ export function selectorsOf(expr: string): Selector[] {
 export async function diagnose(expr: string, api: PrometheusApi, range: Range, signal: AbortSignal): Promise<Reason> {
   const there = async (match: string) => (await api.series(match, range, 1, signal)).length > 0;
   for (const s of selectorsOf(expr)) {
+    const label = emptyList(s);
+    if (label !== '' && (s.metric === '' || (await there(s.metric)))) {
+      return { kind: 'no-options', label };
+    }
     if (await there(s.text)) {
       continue;
     }
@@ -59,4 +65,9 @@ export async function diagnose(expr: string, api: PrometheusApi, range: Range, s
     return { kind: 'no-combination', metric: s.metric };
   }
   return { kind: 'no-value' };
+}
+
+/** emptyList finds the label that is compared with a list variable of no values. */
+function emptyList(s: Selector): string {
+  return s.matchers.map((m) => /^"?([^"=~!]+)"?\s*=~\s*"[^"]*\(\)[^"]*"$/.exec(m)?.[1]?.trim()).find((l) => l !== undefined) ?? '';
 }

@@ -6,7 +6,7 @@ import { useSearchParams } from 'react-router';
 import { defaultSource, type DataSource } from '../board/datasource';
 import { formatDuration } from '../board/intervals';
 import type { Panel, Target } from '../board/model';
-import { parseRange } from '../board/timerange';
+import { parseRange, readTimeZone } from '../board/timerange';
 import { fetchDataSources } from '../data/api';
 import type { Reason } from '../data/diagnose';
 import { planPanel, QueryRunner, runPlan } from '../data/queries';
@@ -57,7 +57,7 @@ function Explore({ sources }: { sources: DataSource[] }) {
   const expr = params.get('expr') ?? '';
   const kind = readKind(params.get('kind'));
   const source = sources.find((s) => s.uid === params.get('ds')) ?? defaultSource(sources);
-  const timeZone = params.get('timezone') ?? 'browser';
+  const timeZone = readTimeZone(params.get('timezone') ?? '');
   const refresh = params.get('refresh') ?? '';
   const [tick, refreshNow] = useTick(refresh);
   const from = params.get('from') ?? 'now-1h';
@@ -272,7 +272,7 @@ function ResultTable({ frame, width, rows }: { frame: DataFrame; width: number; 
   const shown = useMemo(() => {
     const cut = rows > MAX_ROWS ? { ...frame, length: MAX_ROWS, fields: frame.fields.map((f) => ({ ...f, values: f.values.slice(0, MAX_ROWS) })) } : frame;
     const last = cut.fields.length - 1;
-    const fields = cut.fields.map((f, i) => (i === last && f.type === FieldType.number ? { ...f, config: { ...f.config, custom: { align: 'right' } } } : f));
+    const fields = cut.fields.map((f, i) => (i === last && f.type === FieldType.number ? { ...f, config: { ...f.config, custom: { align: 'right', minWidth: 150 } } } : f));
     return applyOptions({ ...GRAPH_PANEL, type: 'table', fieldConfig: { defaults: {}, overrides: [] } }, [{ ...cut, fields }], theme, 'browser', same).frames[0];
   }, [frame, rows, theme]);
   const height = Math.min(600, 44 + Math.min(rows, MAX_ROWS) * 37);

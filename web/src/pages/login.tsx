@@ -18,11 +18,14 @@ function takeToken(): string {
   return token;
 }
 
+// Read once, when this module loads: React may begin the first render more than once, and the fragment is gone after one look.
+let unused = takeToken();
+
 export default function LoginPage() {
   const t = useT();
   const styles = useStyles2(getStyles);
   const navigate = useNavigate();
-  const [token, setToken] = useState(takeToken);
+  const [token, setToken] = useState(() => unused);
   const [failure, setFailure] = useState('');
   useDocumentTitle(t('login.title'));
   useEffect(() => {
@@ -41,6 +44,7 @@ export default function LoginPage() {
     if (token === '') {
       return;
     }
+    unused = '';
     let current = true;
     loginWithLink(token).then(
       () => {

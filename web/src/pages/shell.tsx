@@ -2,7 +2,7 @@
 import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { useContext, type ReactNode } from 'react';
-import { Link, NavLink } from 'react-router';
+import { Link, NavLink, useLocation } from 'react-router';
 import { logout } from '../data/api';
 import { Icon, IconButton, useLanguage, useStyles2, useT, useThemeMode, type IconName, type MessageKey } from '../ui';
 import { useDocumentTitle } from '../ui/hooks';
@@ -28,6 +28,7 @@ interface Props {
 export function Shell({ crumbs, tools, children }: Props) {
   const t = useT();
   const styles = useStyles2(getStyles);
+  const { pathname } = useLocation();
   useDocumentTitle(crumbs.map((c) => c.text).slice(-1)[0] ?? '');
   return (
     <div className={styles.page}>
@@ -40,12 +41,14 @@ export function Shell({ crumbs, tools, children }: Props) {
           <span>Mangru</span>
         </Link>
         <nav aria-label="breadcrumbs" className={styles.crumbs}>
-          {crumbs.map((c, i) => (
-            <span key={i}>
-              {i > 0 && <Icon name="angle-right" />}
-              {c.to ? <Link to={c.to}>{c.text}</Link> : <span aria-current="page">{c.text}</span>}
-            </span>
-          ))}
+          <ol>
+            {crumbs.map((c, i) => (
+              <li key={i}>
+                {i > 0 && <Icon name="angle-right" />}
+                {c.to ? <Link to={c.to}>{c.text}</Link> : <span aria-current="page">{c.text}</span>}
+              </li>
+            ))}
+          </ol>
         </nav>
         <div className={styles.tools}>{tools}</div>
         <Personal />
@@ -53,7 +56,7 @@ export function Shell({ crumbs, tools, children }: Props) {
       <div className={styles.below}>
         <nav className={styles.side} aria-label={t('nav.main')}>
           {ENTRIES.map((e) => (
-            <NavLink key={e.to} to={e.to} end={e.to === '/'} className={({ isActive }) => `${styles.entry} ${isActive ? styles.active : ''}`}>
+            <NavLink key={e.to} to={e.to} end={e.to === '/'} className={({ isActive }) => `${styles.entry} ${isActive || (e.to === '/dashboards' && pathname.startsWith('/d/')) ? styles.active : ''}`}>
               <Icon name={e.icon} size="lg" />
               <span>{t(e.key)}</span>
             </NavLink>
@@ -118,7 +121,12 @@ const getStyles = (theme: GrafanaTheme2) => ({
     [theme.breakpoints.down('md')]: { width: 'auto', '& > span': { display: 'none' } },
   }),
   crumbs: css({
-    flex: 1, minWidth: 0, whiteSpace: 'nowrap', overflow: 'hidden', textOverflow: 'ellipsis',
+    flex: 1, minWidth: 0,
+    '& ol': { display: 'flex', listStyle: 'none', margin: 0, padding: 0 },
+    '& li': { display: 'flex', alignItems: 'center', whiteSpace: 'nowrap' },
+    '& li:last-child': { flex: 1, minWidth: 0 },
+    [theme.breakpoints.down('lg')]: { '& li:not(:last-child)': { display: 'none' }, '& li:last-child > svg, & li:last-child > div': { display: 'none' } },
+    '& [aria-current]': { overflow: 'hidden', textOverflow: 'ellipsis' },
     '& a': { color: theme.colors.text.secondary }, '& svg': { margin: theme.spacing(0, 0.5), color: theme.colors.text.secondary },
   }),
   tools: css({ display: 'flex', alignItems: 'center', gap: theme.spacing(1) }),

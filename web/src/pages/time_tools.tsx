@@ -3,7 +3,7 @@ import type { TimeRange } from '@grafana/data';
 import { useCallback, useEffect, useState } from 'react';
 import { parseDuration } from '../board/intervals';
 import { edgeToUrl, shiftRange, zoomOut } from '../board/timerange';
-import { RefreshPicker, TimeRangePicker } from '../ui';
+import { RefreshPicker, TimeRangePicker, useT } from '../ui';
 
 /** useTick grows with every refresh: by the clock while the page is visible, at once when it becomes visible again, or by hand. */
 export function useTick(refresh: string): [number, () => void] {
@@ -40,6 +40,7 @@ interface Props {
 }
 
 export function TimeTools({ range, timeZone, refresh, intervals, onRefresh, patch }: Props) {
+  const t = useT();
   const setRange = (from: string, to: string) =>
     patch((p) => {
       p.set('from', from);
@@ -61,6 +62,7 @@ export function TimeTools({ range, timeZone, refresh, intervals, onRefresh, patc
       />
       <RefreshPicker
         value={refresh}
+        tooltip={t('common.refresh')}
         intervals={intervals.length > 0 ? intervals : undefined}
         onRefresh={onRefresh}
         onIntervalChanged={(v) => patch((p) => (p.set('refresh', v), p))}

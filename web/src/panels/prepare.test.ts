@@ -64,6 +64,8 @@ it('joins, merges and organises, and names what it does not know', async () => {
   const names = frames[0]!.fields.map((f) => f.config.displayName ?? f.name);
   expect(names).toContain('pod');
   expect(names).toContain('CPU');
+  const applied = applyOptions(p, frames, theme, 'utc', replace).frames[0]!;
+  expect(applied.fields.map((f) => f.state?.displayName)).toContain('CPU');
   expect(frames[0]!.fields.find((f) => f.name.startsWith('Value #B'))?.values).toEqual([2]);
 });
 

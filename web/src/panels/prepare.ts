@@ -1,6 +1,6 @@
 /** From the frames queries gave to the frames a panel draws: transformations, then field options. */
 import {
-  applyFieldOverrides, FieldType, standardTransformers, standardTransformersRegistry, transformDataFrame, type DataFrame, type DataTransformerInfo,
+  applyFieldOverrides, cacheFieldDisplayNames, FieldType, standardTransformers, standardTransformersRegistry, transformDataFrame, type DataFrame, type DataTransformerInfo,
   type FieldConfigSource, type GrafanaTheme2, type InterpolateFunction,
 } from '@grafana/data';
 import { firstValueFrom } from 'rxjs';
@@ -44,6 +44,8 @@ export function applyOptions(panel: Panel, frames: DataFrame[], theme: GrafanaTh
   const applied = applyFieldOverrides({
     data: frames.map(clean), fieldConfig, fieldConfigRegistry: fieldRegistry, replaceVariables: replace, theme, timeZone,
   });
+  // The table reads names from this cache alone; without it a renamed column shows its old name.
+  cacheFieldDisplayNames(applied);
   return { frames: applied, fieldConfig };
 }
 

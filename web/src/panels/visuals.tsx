@@ -275,11 +275,11 @@ export function Sentence({ text, children }: { text: string; children?: React.Re
     <div
       role="status"
       style={{
-        height: '100%', display: 'flex', flexDirection: 'column', gap: 8, alignItems: 'center', justifyContent: 'center', textAlign: 'center', overflow: 'auto',
+        height: '100%', display: 'flex', flexDirection: 'column', gap: 8, alignItems: 'center', justifyContent: 'safe center', textAlign: 'center', overflow: 'auto',
         color: theme.colors.text.secondary, padding: 8,
       }}
     >
-      <span>{text}</span>
+      <span style={{ overflowWrap: 'anywhere', maxWidth: '100%' }}>{text}</span>
       {children}
     </div>
   );

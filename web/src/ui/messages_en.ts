@@ -77,6 +77,7 @@ export const english = {
   'panel.queryError': 'Query {ref} failed: {reason}',
   'panel.empty.no-metric': 'No metric "{metric}" in this workspace within this time range.',
   'panel.empty.no-match': '"{metric}" is there, but no series has {matcher}.',
+  'panel.empty.no-options': 'The variable that chooses "{label}" has no values here.',
   'panel.empty.no-combination': '"{metric}" is there, but no series matches all labels at once.',
   'panel.empty.no-value': 'The series are there, but the query gives no value for them.',
   'panel.empty.unknown': 'No data.',

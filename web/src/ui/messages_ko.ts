@@ -79,6 +79,7 @@ export const korean: Messages = {
   'panel.queryError': '쿼리 {ref} 실패: {reason}',
   'panel.empty.no-metric': '이 시간 범위에는 작업 공간에 "{metric}" 메트릭이 없습니다.',
   'panel.empty.no-match': '"{metric}"은(는) 있지만 {matcher}인 시계열이 없습니다.',
+  'panel.empty.no-options': '"{label}"을(를) 고르는 변수에 값이 없습니다.',
   'panel.empty.no-combination': '"{metric}"은(는) 있지만 모든 레이블에 맞는 시계열이 없습니다.',
   'panel.empty.no-value': '시계열은 있지만 쿼리 결과 값이 없습니다.',
   'panel.empty.unknown': '데이터가 없습니다.',

@@ -5,7 +5,7 @@ import { chromium, type Browser, type BrowserContext, type Page } from 'playwrig
 
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
 
-export const SHOTS = process.env.MANGRU_SHOTS ?? join(import.meta.dirname, '../../out/screenshots');
+export const SHOTS = process.env.MANGRU_SHOTS ?? join(import.meta.dirname, '../../../out/web-screenshots');
 
 export function launch(): Promise<Browser> {
   mkdirSync(SHOTS, { recursive: true });

@@ -181,3 +181,20 @@ export function range(expr: string, start: number, end: number, step: number): A
   });
   return { ok: true, data: { resultType: 'matrix', result } };
 }
+
+/** anything answers every query with two series that carry the labels the query groups by: enough to draw any board. */
+export function anything(path: string, expr: string, get: (name: string) => string): unknown {
+  if (path !== 'query' && path !== 'query_range') {
+    return path === 'metadata' ? metadata() : path === 'series' ? [{ __name__: 'any', pod: 'a' }] : ['alpha', 'beta'];
+  }
+  const names = [...expr.matchAll(/by\s*\(([^)]*)\)/g)].flatMap((m) => (m[1] ?? '').split(',')).map((n) => n.trim()).filter((n) => n !== '');
+  const labels = ['alpha', 'beta'].map((v, i) => Object.fromEntries([...new Set([...names, 'instance', 'job'])].map((n) => [n, n === 'le' ? String(i + 1) : v])));
+  const scalar = /^\s*scalar\(|^\s*[\d.]+\s*$/.test(expr);
+  if (path === 'query') {
+    const t = Number(get('time'));
+    return scalar ? { resultType: 'scalar', result: [t, '1'] } : { resultType: 'vector', result: labels.map((metric) => ({ metric, value: [t, String(valueAt(expr, metric, t))] })) };
+  }
+  const [start, end, step] = [Number(get('start')), Number(get('end')), Number(get('step'))];
+  const times = Array.from({ length: Math.min(11_000, Math.floor((end - start) / step) + 1) }, (_, i) => start + i * step);
+  return { resultType: 'matrix', result: labels.map((metric) => ({ metric, values: times.map((t) => [t, String(valueAt(expr, metric, t))]) })) };
+}

@@ -18,6 +18,8 @@ export interface FakeServer {
   extra: Map<string, unknown>;
   /** When true, no metric exists. */
   empty: boolean;
+  /** When true, every metric exists, with two series. */
+  everything: boolean;
   releaseSlow: () => void;
   close: () => Promise<void>;
 }
@@ -27,7 +29,7 @@ const TYPES: Record<string, string> = { '.html': 'text/html; charset=utf-8', '.j
 export async function startFake(port = 0): Promise<FakeServer> {
   let release: () => void = () => undefined;
   const slow = new Promise<void>((resolve) => (release = resolve));
-  const fake: FakeServer = { url: '', requests: [], extra: new Map(), empty: false, releaseSlow: () => release(), close: () => Promise.resolve() };
+  const fake: FakeServer = { url: '', requests: [], extra: new Map(), empty: false, everything: false, releaseSlow: () => release(), close: () => Promise.resolve() };
   const server: Server = createServer((req, res) => {
     handle(req, res, fake, slow).catch((err: unknown) => {
       res.writeHead(500).end(String(err));
@@ -113,6 +115,9 @@ async function proxy(path: string, params: URLSearchParams, form: URLSearchParam
   }
   if (fake.empty && (path === 'query' || path === 'query_range')) {
     return json(res, 200, { status: 'success', data: { resultType: path === 'query' ? 'vector' : 'matrix', result: [] } });
+  }
+  if (fake.everything) {
+    return json(res, 200, { status: 'success', data: prometheus.anything(path, expr, get) });
   }
   if (path === 'query' || path === 'query_range') {
     const answer = path === 'query' ? prometheus.instant(expr, Number(get('time'))) : prometheus.range(expr, Number(get('start')), Number(get('end')), Number(get('step')));

@@ -1,4 +1,8 @@
-/** The UI against a running Mangru: MANGRU_UI is its address, MANGRU_LOGIN_TOKEN a fresh one-time token. */
+/**
+ * The UI against a running Mangru: MANGRU_UI is its address, MANGRU_LOGIN_TOKEN a fresh one-time token. MANGRU_BOARDS names the boards to
+ * open, by uid and with commas (default: all); MANGRU_VALUES is a file that takes what their panels say, as JSON.
+ */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,6 +10,8 @@ import { launch, open, settled, SHOTS, signIn, type Opened } from '../browser/ha
 
 const base = process.env.MANGRU_UI?.replace(/\/$/, '') ?? '';
 const token = process.env.MANGRU_LOGIN_TOKEN ?? '';
+/** Boards whose panels must all have data, by uid; without it, every board. The others must open without errors all the same. */
+const filled = process.env.MANGRU_BOARDS?.split(',');
 /** A query that must have data: by default the one every scrape answers. */
 const query = process.env.MANGRU_QUERY ?? 'scrape_samples_scraped';
 
@@ -18,7 +24,9 @@ describe.skipIf(base === '' || token === '')('a running server', () => {
     browser = await launch();
     o = await open(browser);
     await signIn(o.page, base, token);
-    boards = (await (await o.context.request.get(`${base}/api/search?type=dash-db`)).json()) as typeof boards;
+    const all = (await (await o.context.request.get(`${base}/api/search?type=dash-db`)).json()) as typeof boards;
+    boards = all.filter((b) => !filled || filled.includes(b.uid));
+    expect(boards).toHaveLength(filled?.length ?? all.length);
   });
   afterAll(() => browser?.close());
 
@@ -30,6 +38,24 @@ describe.skipIf(base === '' || token === '')('a running server', () => {
       expect(o.complaints).toEqual([]);
     }
   }
+
+  /** What the panels in view say: single values by title, tables by "table TITLE" with a row a line. */
+  const spoken = () =>
+    o.page.evaluate(() => {
+      const said: Record<string, string> = {};
+      for (const panel of document.querySelectorAll<HTMLElement>('[data-testid=panel]')) {
+        const title = panel.querySelector('h2, h6, [data-testid*="header-title"]')?.textContent ?? '';
+        const rows = [...panel.querySelectorAll('[role=row]')].map((r) =>
+          [...r.querySelectorAll('[role=gridcell], [role=columnheader]')].map((c) => c.textContent).join(' | ')
+        );
+        if (panel.dataset.panelType === 'table') {
+          said[`table ${title}`] = rows.join('\n');
+        } else if (panel.dataset.panelType === 'stat') {
+          said[title] = panel.querySelector('[data-testid=panel-value]')?.textContent ?? panel.innerText.replace(title, '').trim();
+        }
+      }
+      return said;
+    });
 
   it('uses a login link once', async () => {
     const second = await open(browser, 'dark', /401/);
@@ -64,6 +90,7 @@ describe.skipIf(base === '' || token === '')('a running server', () => {
 
   it('opens every board with data in every panel it can see, no errors, in both themes', async () => {
     expect(boards.length).toBeGreaterThan(0);
+    const values: Record<string, Record<string, string>> = {};
     for (const { uid, title } of boards) {
       await both(async (scheme) => {
         await o.page.setViewportSize({ width: 1440, height: 3000 });
@@ -71,9 +98,13 @@ describe.skipIf(base === '' || token === '')('a running server', () => {
         await settled(o.page);
         const failed = await o.page.locator('[data-testid=panel-state][data-state=error]').allInnerTexts();
         const empty = await o.page.locator('[data-testid=panel]:has([data-testid=panel-empty])').allInnerTexts();
-        expect({ title, failed, empty }).toEqual({ title, failed: [], empty: [] });
         await o.page.screenshot({ path: join(SHOTS, `live-board-${uid}-${scheme}.png`) });
+        expect({ title, failed, empty }).toEqual({ title, failed: [], empty: [] });
+        values[uid] = await spoken();
       });
+    }
+    if (process.env.MANGRU_VALUES !== undefined) {
+      writeFileSync(process.env.MANGRU_VALUES, JSON.stringify(values));
     }
   });
 });
