@@ -26,7 +26,7 @@ deps: ## install what is missing: Debian packages (as root) and npm modules
 web/node_modules/.package-lock.json: web/package-lock.json
 	@tools/npm.sh
 
-web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
+web/dist/index.html: web/node_modules/.package-lock.json web/package.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
 	cd web && npm run --silent build
 
 build: web/dist/index.html ## build bin/mangru with the web UI in it
@@ -54,7 +54,7 @@ fuzz: ## every fuzz test for a short while (FUZZTIME=5s each)
 bench: ## Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
-web-test: web/node_modules/.package-lock.json ## the UI's unit tests, and its browser tests against a pretended server
+web-test: web/dist/index.html ## the UI's unit tests, and its browser tests against a pretended server
 	cd web && npm run --silent test && npm run --silent test:browser
 
 e2e: build ## the whole path on a real cluster: real CLIs, real browser (as root)

@@ -2,6 +2,9 @@ module github.com/mangru/mangru
 
 go 1.26.0
 
+// One npm package ships a Go file, which is none of ours.
+ignore ./web/node_modules
+
 require (
 	github.com/alecthomas/kingpin/v2 v2.4.0
 	github.com/aws/aws-sdk-go-v2 v1.47.3

@@ -30,13 +30,13 @@ var badConfigurations = map[string]struct {
 }{
 	"unknown component": {`
 receivers:
-  promethius: {}
+  prometheuz: {}
 exporters:
   prometheusremotewrite: {endpoint: "http://127.0.0.1:1/x"}
 service:
   pipelines:
-    metrics: {receivers: [promethius], exporters: [prometheusremotewrite]}
-`, []string{"config.yaml:3", `unknown type: "promethius"`, "valid values", "prometheus"}},
+    metrics: {receivers: [prometheuz], exporters: [prometheusremotewrite]}
+`, []string{"config.yaml:3", `unknown type: "prometheuz"`, "valid values", "prometheus"}},
 	"unknown field": {`
 receivers:
   prometheus:

@@ -1,6 +1,6 @@
 /** Explore: one PromQL query, drawn as a graph and as a table. The URL holds the query, the range and the kind. */
 import { css } from '@emotion/css';
-import { DashboardCursorSync, FieldType, type DataFrame, type GrafanaTheme2, type TimeRange } from '@grafana/data';
+import { DashboardCursorSync, type DataFrame, type Field, type GrafanaTheme2, type TimeRange } from '@grafana/data';
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { useSearchParams } from 'react-router';
 import { defaultSource, type DataSource } from '../board/datasource';
@@ -271,8 +271,10 @@ function ResultTable({ frame, width, rows }: { frame: DataFrame; width: number; 
   const styles = useStyles2(getStyles);
   const shown = useMemo(() => {
     const cut = rows > MAX_ROWS ? { ...frame, length: MAX_ROWS, fields: frame.fields.map((f) => ({ ...f, values: f.values.slice(0, MAX_ROWS) })) } : frame;
-    const last = cut.fields.length - 1;
-    const fields = cut.fields.map((f, i) => (i === last && f.type === FieldType.number ? { ...f, config: { ...f.config, custom: { align: 'right', minWidth: 150 } } } : f));
+    // With many labels the table scrolls sideways; the value stands next to the time so that it is always in sight.
+    const fixed = (f: Field | undefined, custom: object): Field[] => (f ? [{ ...f, config: { ...f.config, custom } }] : []);
+    const labels = cut.fields.slice(1, -1);
+    const fields = [...fixed(cut.fields[0], { width: 190 }), ...fixed(cut.fields.at(-1), { align: 'right', width: 170 }), ...labels];
     return applyOptions({ ...GRAPH_PANEL, type: 'table', fieldConfig: { defaults: {}, overrides: [] } }, [{ ...cut, fields }], theme, 'browser', same).frames[0];
   }, [frame, rows, theme]);
   const height = Math.min(600, 44 + Math.min(rows, MAX_ROWS) * 37);

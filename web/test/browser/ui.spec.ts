@@ -252,6 +252,10 @@ describe('explore', () => {
     await page.getByTestId('explore-graph').locator('canvas').waitFor();
     await page.getByTestId('explore-table').getByText('10.1.101.166:9100').waitFor();
     await page.getByText(/^3 series, \d+ ms, step/).waitFor();
+    // However many labels there are, the value must be in sight.
+    const table = (await page.getByTestId('explore-table').boundingBox())!;
+    const value = (await page.getByTestId('explore-table').getByRole('gridcell').nth(1).boundingBox())!;
+    expect(value.x + value.width).toBeLessThanOrEqual(table.x + table.width);
     await page.screenshot({ path: join(SHOTS, 'explore-dark.png') });
     expect(queries().every((q) => q.method === 'POST' && q.csrf !== '')).toBe(true);
     await page.goBack();
