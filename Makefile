@@ -7,7 +7,7 @@ BIN      := bin/mangru
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X github.com/mangru/mangru/internal/app.version=$(VERSION)
 LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
-CLUSTER  := $(GO) run ./test/cluster/cmd/cluster
+CLUSTER  := bin/cluster
 FUZZTIME ?= 5s
 
 # One set of flags everywhere, so that what one target compiled serves the next.
@@ -35,7 +35,7 @@ build: web/dist/index.html ## build bin/mangru with the web UI in it
 run: build ## build, then watch this machine or your cluster: bin/mangru up
 	$(BIN) up
 
-check: ## format, vet, lint, import rules, and the UI's lint and types
+check: web/node_modules/.package-lock.json ## format, vet, lint, import rules, and the UI's lint and types
 	@test -z "$$(gofmt -l cmd internal test web/*.go)" || { echo "not formatted (gofmt -w):"; gofmt -l cmd internal test web/*.go; exit 1; }
 	$(GO) mod tidy -diff
 	$(LINT) run ./...
@@ -60,10 +60,12 @@ web-test: web/dist/index.html ## the UI's unit tests, and its browser tests agai
 e2e: build ## the whole path on a real cluster: real CLIs, real browser (as root)
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e/...
 
-cluster: ## start a real Kubernetes on this machine (as root); prints the kubeconfig path
+cluster: ## start a real Kubernetes on this machine (as root); prints the kubeconfig path; CLUSTER_ARGS="--nodes 3"
+	@$(GO) build -o $(CLUSTER) ./test/cluster/cmd/cluster
 	@$(CLUSTER) up $(CLUSTER_ARGS)
 
 cluster-down: ## stop what `make cluster` started
+	@$(GO) build -o $(CLUSTER) ./test/cluster/cmd/cluster
 	@$(CLUSTER) down
 
 test: deps check build unit race fuzz web-test e2e ## all that continuous integration runs

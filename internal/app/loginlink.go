@@ -18,7 +18,6 @@ func newLoginLinkCmd() *cobra.Command {
 		Short: "Print a link that signs the administrator in once",
 		Long: "Makes a one-time link in the data directory of a running or stopped `mangru up`. Whoever can\n" +
 			"write to that directory may do everything there anyway.",
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file := filepath.Join(data, "mangru.db")
 			if _, err := os.Stat(file); err != nil {

@@ -84,10 +84,11 @@ func newRootCmd() *cobra.Command {
 }
 
 // usageArgs makes a wrong number of arguments a usage error, like a wrong flag.
+// Commands that say nothing about arguments take none.
 func usageArgs(c *cobra.Command) {
 	check := c.Args
 	if check == nil {
-		check = cobra.NoArgs
+		check = noArgs
 	}
 	c.Args = func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
@@ -95,6 +96,13 @@ func usageArgs(c *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, found %q", cmd.CommandPath(), args[0])
+	}
+	return nil
 }
 
 func versionText() string {

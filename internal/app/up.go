@@ -46,7 +46,6 @@ func newUpCmd() *cobra.Command {
 		Long: "Runs the collector, the server and the dashboards in one process, with everything it\n" +
 			"keeps below --data. It watches the cluster of --kubeconfig, $KUBECONFIG, ~/.kube/config or\n" +
 			"the pod it runs in, whichever is there; with none, this machine.",
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			began := time.Now()
 			if cfg.ScrapeInterval < time.Second {

@@ -25,8 +25,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"))
+	goleak.VerifyTestMain(m, klogFlush)
 }
+
+// klogFlush runs for as long as the process does.
+var klogFlush = goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1")
 
 func load(t *testing.T, text string) []*config.ScrapeConfig {
 	t.Helper()
@@ -212,6 +215,17 @@ scrape_configs:
 }
 
 func TestDiscoveryThatCannotStartYet(t *testing.T) {
+	// client-go sleeps between two tries without looking at its context; after
+	// the stop it ends at the next one.
+	t.Cleanup(func() {
+		var left error
+		for end := time.Now().Add(patience); time.Now().Before(end); { // Find waits a moment itself
+			if left = goleak.Find(klogFlush); left == nil {
+				return
+			}
+		}
+		t.Error(left)
+	})
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	targets := filepath.Join(dir, "targets.json")
