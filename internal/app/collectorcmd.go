@@ -148,6 +148,7 @@ func (f collectorFlags) builtIn() (*otelconf.Config, error) {
 
 // runCollector runs a collector as a process of its own.
 func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, logger *slog.Logger) error {
+	useKubeLog(logger)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	c, err := NewCollector(cfg, CollectorDeps{Logger: logger, Registerer: reg, Gatherer: reg, DrainTimeout: f.drain})

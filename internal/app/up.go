@@ -55,6 +55,7 @@ func newUpCmd() *cobra.Command {
 			if err != nil {
 				return &ExitError{Code: exitUsage, Err: fmt.Errorf("--log-level: %w", err)}
 			}
+			useKubeLog(logger)
 			u, err := NewUp(cmd.Context(), cfg, logger)
 			if err != nil {
 				return err
