@@ -8,7 +8,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -X github.com/mangru/mangru/internal/app.version=$(VERSION)
 LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 CLUSTER  := bin/cluster
-FUZZTIME ?= 5s
+FUZZTIME ?= 2000x
 
 # One set of flags everywhere, so that what one target compiled serves the next.
 export CGO_ENABLED := 0
@@ -48,7 +48,7 @@ unit: ## Go unit tests
 race: ## Go unit tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race ./internal/... ./test/cluster/...
 
-fuzz: ## every fuzz test for a short while (FUZZTIME=5s each)
+fuzz: ## every fuzz test for some inputs (FUZZTIME=2000x each; or a time: 5m)
 	@tools/fuzz.sh $(FUZZTIME)
 
 bench: ## Go benchmarks
