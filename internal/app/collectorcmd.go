@@ -44,7 +44,6 @@ func newCollectorCmd() *cobra.Command {
 			"OpenTelemetryCollector object or a Prometheus file. Without it, --remote-write sends what\n" +
 			"the built-in jobs find in the cluster of --kubeconfig, $KUBECONFIG, ~/.kube/config or of\n" +
 			"the pod it runs in. SIGHUP reads the configuration again.",
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			level := f.logLevel
 			cfg, err := f.load()

@@ -23,7 +23,6 @@ func newServerCmd() *cobra.Command {
 		Long: "Serves Managed Prometheus' control plane and data plane, signed with AWS Signature\n" +
 			"Version 4, over workspaces kept in the data directory. The first start makes an\n" +
 			"administrator and writes the access key to DIR/credentials.",
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg := DefaultServerConfig()
 			if file != "" {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	commoncfg "github.com/prometheus/common/config"
+	"github.com/prometheus/prometheus/config"
 
 	"github.com/mangru/mangru/internal/auth/iam"
 	"github.com/mangru/mangru/internal/dashboard"
@@ -19,6 +21,9 @@ import (
 
 // defaultAlias is the alias of the workspace that the first start makes.
 const defaultAlias = "default"
+
+// selfJob is the name of the job for this process' own metrics.
+const selfJob = "mangru"
 
 // newServer opens the server and returns the key of the first user, made at the
 // first start and reused from then on.
@@ -134,16 +139,17 @@ func (u *Up) newCollector(key credentials, reg *prometheus.Registry) error {
 
 // watchSelf adds a job for this process' own metrics, which boards and people
 // read to see what the collector dropped or found twice. They are served on
-// loopback only.
+// loopback only. A configuration's own job of that name stands.
 func (u *Up) watchSelf(cfg *otelconf.Config) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("name of this machine: %w", err)
 	}
-	if !u.server.http.Loopback() {
+	taken := slices.ContainsFunc(cfg.ScrapeConfigs, func(sc *config.ScrapeConfig) bool { return sc.JobName == selfJob })
+	if taken || !u.server.http.Loopback() {
 		return nil
 	}
-	return cfg.AddStaticJob("mangru", u.server.Addr().String(), host)
+	return cfg.AddStaticJob(selfJob, u.server.Addr().String(), host)
 }
 
 func writesTo(cfg *otelconf.Config, url string) bool {

@@ -59,7 +59,7 @@ type Workspace struct {
 
 // Watched says what the collector of this process watches.
 type Watched struct {
-	// Kind is "cluster", "machine" or "none".
+	// Kind is "cluster", "machine" or "config" (the jobs of a file).
 	Kind   string `json:"kind"`
 	Name   string `json:"name"`
 	Detail string `json:"detail"`

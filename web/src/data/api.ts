@@ -26,7 +26,7 @@ export interface Overview {
   region: string;
   account: string;
   workspaces: Workspace[];
-  source: { kind: string; name: string; detail: string };
+  source: { kind: 'cluster' | 'machine' | 'config'; name: string; detail: string };
 }
 
 export interface BoardHit {

@@ -7,7 +7,7 @@ import { fetchDataSources, fetchOverview, searchBoards, type Overview, type Work
 import { parseValue } from '../data/frames';
 import { PrometheusApi, type QueryData } from '../data/prometheus';
 import { defaultSource } from '../board/datasource';
-import { Alert, Badge, ClipboardButton, Icon, LoadingPlaceholder, TagList, useStyles2, useT } from '../ui';
+import { Alert, Badge, ClipboardButton, Icon, LoadingPlaceholder, TagList, useStyles2, useT, type MessageKey } from '../ui';
 import { useLoad } from '../ui/hooks';
 import { Shell } from './shell';
 
@@ -37,6 +37,13 @@ export default function HomePage() {
   );
 }
 
+/** What the heading says of each kind of thing the collector may watch. */
+const WATCHING: Record<Overview['source']['kind'], MessageKey> = {
+  cluster: 'home.watchingCluster',
+  machine: 'home.watchingMachine',
+  config: 'home.watchingConfig',
+};
+
 function HomeBody({ overview }: { overview: Overview }) {
   const t = useT();
   const styles = useStyles2(getStyles);
@@ -44,7 +51,7 @@ function HomeBody({ overview }: { overview: Overview }) {
   const workspace = overview.workspaces[0];
   return (
     <div className={styles.page}>
-      <h1 className={styles.title}>{t(source.kind === 'cluster' ? 'home.watchingCluster' : 'home.watchingMachine', { name: source.name })}</h1>
+      <h1 className={styles.title}>{t(WATCHING[source.kind], { name: source.name })}</h1>
       {source.detail !== '' && <p className={styles.detail}>{source.detail}</p>}
       <GlanceSection />
       <div className={styles.columns}>

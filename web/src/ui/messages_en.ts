@@ -26,6 +26,7 @@ export const english = {
   'common.notFound': 'There is no page at this address.',
   'home.title': 'Home',
   'home.watchingCluster': 'Watching cluster {name}',
+  'home.watchingConfig': 'Watching the jobs of {name}',
   'home.watchingMachine': 'Watching this machine, {name}',
   'home.up': 'Targets up',
   'home.down': 'Targets down',

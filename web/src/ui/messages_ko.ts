@@ -28,6 +28,7 @@ export const korean: Messages = {
   'common.notFound': '이 주소에는 페이지가 없습니다.',
   'home.title': '홈',
   'home.watchingCluster': '클러스터 {name} 관찰 중',
+  'home.watchingConfig': '{name}의 작업 관찰 중',
   'home.watchingMachine': '이 컴퓨터({name}) 관찰 중',
   'home.up': '정상 대상',
   'home.down': '중단된 대상',
