@@ -14,7 +14,7 @@ FUZZTIME ?= 2000x
 export CGO_ENABLED := 0
 export GOFLAGS     := -trimpath
 
-.PHONY: help deps build run check test unit race fuzz bench web-test e2e cluster cluster-down clean
+.PHONY: help deps build run check test unit race fuzz bench bench-collector web-test conformance e2e cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ check: web/node_modules/.package-lock.json ## format, vet, lint, import rules, a
 	cd web && npm run --silent lint
 
 unit: ## Go unit tests
-	$(GO) test ./cmd/... ./internal/... ./test/cluster/... ./web
+	$(GO) test ./cmd/... ./internal/... ./test/cluster/... ./test/bench/... ./web
 
 race: ## Go unit tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race ./internal/... ./test/cluster/...
@@ -53,6 +53,12 @@ fuzz: ## every fuzz test for some inputs (FUZZTIME=2000x each; or a time: 5m)
 
 bench: ## Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+bench-collector: ## what collectors cost, beside vmagent, Prometheus and the OpenTelemetry Collector (BENCH_ARGS="cost --only mangru,vmagent")
+	$(GO) run ./test/bench/collector $(BENCH_ARGS)
+
+conformance: build ## suites by which others judge: remote-write senders of the Prometheus project
+	cd test/conformance && $(GO) test -count=1 ./...
 
 web-test: web/dist/index.html ## the UI's unit tests, and its browser tests against a pretended server
 	cd web && npm run --silent test && npm run --silent test:browser
@@ -68,7 +74,7 @@ cluster-down: ## stop what `make cluster` started
 	@$(GO) build -o $(CLUSTER) ./test/cluster/cmd/cluster
 	@$(CLUSTER) down
 
-test: deps check build unit race fuzz web-test e2e ## all that continuous integration runs
+test: deps check build unit race fuzz web-test conformance e2e ## all that continuous integration runs
 
 clean: ## remove what was built here
 	rm -rf bin web/dist web/node_modules

@@ -75,7 +75,7 @@ func printConfig(w io.Writer, c *otelconf.Config) error {
 
 func printEndpoint(w io.Writer, e otelconf.Endpoint) {
 	fmt.Fprintf(w, "  %s\n    %s\n    %s\n", e.Name, e.URL, authentication(e))
-	fmt.Fprintf(w, "    requests: up to %d bytes, %d samples, %d at once, %s each\n", e.MaxRequestBytes, e.MaxSamplesPerRequest, e.Shards, shortDuration(e.Timeout))
+	fmt.Fprintf(w, "    requests: up to %d bytes, %d samples, %d at once, %s each\n", e.MaxRequestBytes, e.MaxSamplesPerRequest, e.MaxShards, shortDuration(e.Timeout))
 	if !e.ExternalLabels.IsEmpty() {
 		fmt.Fprintf(w, "    external labels: %s\n", e.ExternalLabels)
 	}

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"reflect"
 	"slices"
@@ -23,10 +24,15 @@ import (
 	"github.com/mangru/mangru/internal/collector/send"
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/otelconf"
+	"github.com/mangru/mangru/internal/rewrite"
 )
 
 // defaultDrainTimeout is how long a stopping collector goes on sending.
 const defaultDrainTimeout = 10 * time.Second
+
+// maxBatchTimeout bounds what a configuration may ask a sample to wait for
+// company: people look at boards meanwhile, and receivers bill by sample.
+const maxBatchTimeout = 5 * time.Second
 
 // CollectorDeps are what a collector is given.
 type CollectorDeps struct {
@@ -48,7 +54,7 @@ type Collector struct {
 	scraper  *scrape.Manager
 	finder   *discover.Manager
 	metrics  *send.Metrics
-	servers  []*httpserver.Server
+	failed   chan error // of a listener
 	ready    atomic.Bool
 	hardStop context.Context // ends the senders
 	kill     context.CancelFunc
@@ -56,10 +62,11 @@ type Collector struct {
 	mu        sync.Mutex // serialises reloads
 	cfg       *otelconf.Config
 	endpoints []*runningEndpoint
+	listeners map[string]*listener
 
-	// transports are those of jobs that go through an API server, by job name.
-	// The map is replaced, never changed.
-	transports atomic.Pointer[map[string]*kubeTransport]
+	sharing  *sharing
+	jobs     atomic.Pointer[jobSettings]
+	pressure pressure
 }
 
 // runningEndpoint is a sender and how to stop it.
@@ -76,9 +83,10 @@ func NewCollector(cfg *otelconf.Config, deps CollectorDeps) (c *Collector, err e
 	deps.DrainTimeout = cmp.Or(deps.DrainTimeout, defaultDrainTimeout)
 	c = &Collector{
 		deps: deps, log: deps.Logger.With("component", "collector"), cfg: cfg,
-		metrics: send.NewMetrics(deps.Registerer),
+		metrics: send.NewMetrics(deps.Registerer), failed: make(chan error, 1),
 	}
-	c.setTransports(cfg)
+	c.setJobs(cfg)
+	c.pressure.set(cfg.Memory, totalMemory(os.DirFS("/")))
 	c.hardStop, c.kill = context.WithCancel(context.Background())
 	if c.endpoints, err = c.senders(cfg); err != nil {
 		return nil, err
@@ -87,8 +95,14 @@ func NewCollector(cfg *otelconf.Config, deps CollectorDeps) (c *Collector, err e
 		return nil, err
 	}
 	deps.Registerer.MustRegister(c.queue)
-	c.scraper = scrape.New(scrape.Config{OffsetSeed: offsetSeed(), UserAgent: userAgent()}, c.queue, deps.Registerer, c.log)
+	c.scraper = scrape.New(scrape.Config{
+		OffsetSeed: offsetSeed(cfg), UserAgent: userAgent(), FirstWithin: time.Second, Hold: c.memoryShort,
+	}, c.queue, deps.Registerer, c.log)
+	deps.Registerer.MustRegister(&otelcolMetrics{c: c, start: time.Now()})
 	if c.finder, err = discover.New(c.applyTargets, deps.Registerer, c.log); err != nil {
+		return nil, err
+	}
+	if c.sharing, err = newSharing(cfg, c.log); err != nil {
 		return nil, err
 	}
 	if err = c.listen(cfg); err != nil {
@@ -99,8 +113,12 @@ func NewCollector(cfg *otelconf.Config, deps CollectorDeps) (c *Collector, err e
 
 func userAgent() string { return "mangru/" + version }
 
-// offsetSeed moves the scrape times of replicas against each other.
-func offsetSeed() uint64 {
+// offsetSeed moves the scrape times of collectors against each other that scrape
+// the same targets; where they share them, the times must be the same.
+func offsetSeed(cfg *otelconf.Config) uint64 {
+	if shared(cfg) {
+		return 0
+	}
 	h := fnv.New64a()
 	host, err := os.Hostname()
 	if err == nil {
@@ -110,12 +128,12 @@ func offsetSeed() uint64 {
 }
 
 func queueBounds(cfg *otelconf.Config) buffer.Config {
-	return buffer.Config{MaxBytes: cfg.Queue.MaxBytes, MaxAge: cfg.Queue.MaxAge}
+	return buffer.Config{MaxBytes: cfg.Queue.MaxBytes, MaxAge: cfg.Queue.MaxAge, Directory: cfg.Queue.Directory}
 }
 
 func queueEndpoints(cfg *otelconf.Config) (out []buffer.Endpoint) {
 	for _, e := range cfg.Endpoints {
-		out = append(out, buffer.Endpoint{Name: e.Name, Shards: e.Shards})
+		out = append(out, buffer.Endpoint{Name: e.Name, Jobs: e.Jobs})
 	}
 	return out
 }
@@ -125,7 +143,7 @@ func queueEndpoints(cfg *otelconf.Config) (out []buffer.Endpoint) {
 func (c *Collector) senders(cfg *otelconf.Config) ([]*runningEndpoint, error) {
 	var out []*runningEndpoint
 	for _, e := range cfg.Endpoints {
-		sc := send.Config{Endpoint: e, BatchTimeout: cfg.BatchTimeout, UserAgent: userAgent()}
+		sc := send.Config{Endpoint: e, BatchTimeout: min(cfg.BatchTimeout, maxBatchTimeout), UserAgent: userAgent()}
 		i := slices.IndexFunc(c.endpoints, func(r *runningEndpoint) bool { return reflect.DeepEqual(r.cfg, sc) })
 		if i >= 0 {
 			out = append(out, c.endpoints[i])
@@ -141,22 +159,24 @@ func (c *Collector) senders(cfg *otelconf.Config) ([]*runningEndpoint, error) {
 }
 
 func (c *Collector) start(r *runningEndpoint) error {
-	var sources []send.Source
-	for i := range r.cfg.Shards {
-		reader, err := c.queue.Reader(r.cfg.Name, i)
-		if err != nil {
-			return err
-		}
-		sources = append(sources, reader)
+	f, err := c.queue.Feed(r.cfg.Name)
+	if err != nil {
+		return err
 	}
 	ctx, stop := context.WithCancel(c.hardStop)
 	r.stop, r.done = stop, make(chan struct{})
 	go func() {
 		defer close(r.done)
-		r.sender.Run(ctx, sources)
+		r.sender.Run(ctx, feed{f})
 	}()
 	return nil
 }
+
+// feed is an endpoint's part of the queue as a sender wants it.
+type feed struct{ *buffer.Feed }
+
+// Reader implements send.Queue.
+func (f feed) Reader() send.Source { return f.Feed.Reader() }
 
 // halt stops a sender; what it has not delivered goes back into the queue.
 func (r *runningEndpoint) halt() {
@@ -168,17 +188,31 @@ func (r *runningEndpoint) halt() {
 
 // applyTargets hands the lists of discovery to the scraper.
 func (c *Collector) applyTargets(jobs []discover.Job) {
-	transports := *c.transports.Load()
+	set := c.jobs.Load()
 	list := make([]scrape.Job, 0, len(jobs))
 	for _, j := range jobs {
-		sj := scrape.Job{Config: j.Config}
-		if t := transports[j.Config.JobName]; t != nil {
+		name := j.Config.JobName
+		sj := scrape.Job{
+			Config: j.Config, Program: set.programs[name], TargetInfo: set.targetInfo[name],
+			Exemplars: set.exemplars, CreatedZeroes: set.zeroes,
+		}
+		if a := set.allocator; a != nil && !set.own[name] {
+			sj.Program, sj.TargetInfo = a.Program, a.TargetInfo
+		}
+		if t := set.transports[name]; t != nil {
 			sj.Transport = t
 		}
-		for _, t := range j.Targets {
-			sj.Targets = append(sj.Targets, scrape.Target{
-				ID: t.ID, Labels: t.Labels, URL: t.URL, Interval: t.Interval, Timeout: t.Timeout,
-			})
+		sj.Moved = j.Moved
+		looks := sj.TargetInfo != nil || len(sj.Program.Discovered()) > 0
+		for i := range j.Targets {
+			t := &j.Targets[i]
+			st := scrape.Target{
+				ID: t.ID, Labels: t.Labels, URL: t.URL, Interval: t.Interval, Timeout: t.Timeout, From: t.From, Until: t.Until,
+			}
+			if looks {
+				st.Discovered = t.Discovered()
+			}
+			sj.Targets = append(sj.Targets, st)
 		}
 		list = append(list, sj)
 	}
@@ -187,23 +221,48 @@ func (c *Collector) applyTargets(jobs []discover.Job) {
 	}
 }
 
-// setTransports prepares the transports that a configuration asks for. Those in
-// use stay, and with them their connections.
-func (c *Collector) setTransports(cfg *otelconf.Config) {
+// jobSettings are what a configuration says about jobs beside their scrape
+// configurations. They are replaced, never changed.
+type jobSettings struct {
+	programs   map[string]rewrite.Program
+	targetInfo map[string]*rewrite.TargetInfo
+	own        map[string]bool // jobs of the configuration itself
+	// allocator, if not nil, hands out the others. Where there are several, what
+	// the first one's receiver says holds for all.
+	allocator *otelconf.TargetAllocator
+	exemplars bool // some endpoint wants them
+	zeroes    bool
+	// transports are those of jobs that go through an API server.
+	transports map[string]*kubeTransport
+}
+
+// setJobs prepares what a configuration says about jobs. Transports in use stay,
+// and with them their connections.
+func (c *Collector) setJobs(cfg *otelconf.Config) {
 	byFile := make(map[string]*kubeTransport)
-	if old := c.transports.Load(); old != nil {
-		for _, t := range *old {
+	if old := c.jobs.Load(); old != nil {
+		for _, t := range old.transports {
 			byFile[t.file] = t
 		}
 	}
-	next := make(map[string]*kubeTransport)
+	next := &jobSettings{
+		programs: cfg.Programs, targetInfo: cfg.TargetInfo, zeroes: cfg.CreatedZeroIngestion,
+		exemplars:  slices.ContainsFunc(cfg.Endpoints, func(e otelconf.Endpoint) bool { return e.SendExemplars }),
+		transports: make(map[string]*kubeTransport), own: make(map[string]bool),
+	}
+	for _, sc := range cfg.ScrapeConfigs {
+		next.own[sc.JobName] = true
+	}
+	if len(cfg.TargetAllocators) > 0 {
+		next.allocator = &cfg.TargetAllocators[0]
+	}
 	for job, file := range cfg.APIServerProxy {
 		if byFile[file] == nil {
 			byFile[file] = &kubeTransport{file: file}
 		}
-		next[job] = byFile[file]
+		next.transports[job] = byFile[file]
 	}
-	c.transports.Store(&next)
+	c.jobs.Store(next)
 }
 
 // run starts everything that works until the collector stops.
@@ -216,48 +275,54 @@ func (c *Collector) run() error {
 		}
 	}
 	c.finder.Start()
-	if err := c.finder.Apply(discoverConfig(c.cfg)); err != nil {
+	if err := c.finder.Apply(c.discoverConfig(c.cfg)); err != nil {
 		return err
 	}
 	c.ready.Store(true)
 	return nil
 }
 
-func discoverConfig(cfg *otelconf.Config) discover.Config {
-	return discover.Config{Jobs: cfg.ScrapeConfigs, FirstJobWins: cfg.Dedupe == otelconf.DedupeFirstJobWins}
+func (c *Collector) discoverConfig(cfg *otelconf.Config) discover.Config {
+	return discover.Config{
+		Jobs: cfg.ScrapeConfigs, FirstJobWins: cfg.Dedupe == otelconf.DedupeFirstJobWins,
+		Members: c.sharing.members, Shard: c.sharing.shard, Allocators: cfg.TargetAllocators,
+	}
 }
 
 // Run works until ctx is done, then stops in the order of the data: no more
 // scrapes, then the queue is sent for as long as DrainTimeout says, then what is
 // left is counted and logged.
 func (c *Collector) Run(ctx context.Context) error {
-	serving, stopServing := context.WithCancel(context.Background())
-	var servers sync.WaitGroup
-	failed := make(chan error, len(c.servers))
-	for _, s := range c.servers {
-		servers.Go(func() {
-			if err := s.Run(serving); err != nil {
-				failed <- err
-			}
-		})
-	}
+	c.mu.Lock()
+	c.serve()
+	c.mu.Unlock()
 	err := c.run()
 	if err == nil {
 		select {
 		case <-ctx.Done():
-		case err = <-failed:
+		case err = <-c.failed:
 		}
 	}
 	c.ready.Store(false)
 	c.drain()
-	stopServing()
-	servers.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.listeners {
+		l.halt()
+	}
 	return err
 }
 
-// drain stops scraping and sends what is there, within the deadline.
+// drain stops scraping and sends what is there, within the deadline. Replicas
+// that take over the targets do so at a known time; until then this one goes on.
 func (c *Collector) drain() {
+	leave, cancel := context.WithTimeout(context.Background(), c.deps.DrainTimeout)
+	defer cancel()
+	if err := c.finder.HandedOver(leave); err != nil {
+		c.log.Info("stopping before other replicas have taken over", "reason", err)
+	}
 	c.finder.Stop()
+	c.sharing.end()
 	c.scraper.Stop()
 	c.queue.Close()
 	c.mu.Lock() // a reload may be under way; there will be no other
@@ -283,9 +348,10 @@ func (c *Collector) drain() {
 // Close gives back what NewCollector claimed, for a start that goes no further.
 func (c *Collector) Close() error {
 	var errs []error
-	for _, s := range c.servers {
-		errs = append(errs, s.Close())
+	for _, l := range c.listeners {
+		errs = append(errs, l.server.Close())
 	}
+	c.sharing.end()
 	c.kill()
 	return errors.Join(errs...)
 }
@@ -303,6 +369,23 @@ func (c *Collector) Reload(cfg *otelconf.Config) error {
 	if err != nil {
 		return err
 	}
+	sharing := c.sharing
+	if !sameSharing(cfg, c.cfg) {
+		if sharing, err = newSharing(cfg, c.log); err != nil {
+			return err
+		}
+	}
+	if err := c.listen(cfg); err != nil {
+		if sharing != c.sharing {
+			sharing.end()
+		}
+		return err
+	}
+	c.serve()
+	if sharing != c.sharing {
+		defer c.sharing.end() // once the new one is in use
+		c.sharing = sharing
+	}
 	for _, old := range c.endpoints {
 		if !slices.Contains(next, old) {
 			old.halt()
@@ -319,12 +402,10 @@ func (c *Collector) Reload(cfg *otelconf.Config) error {
 		}
 	}
 	c.queue.SetConfig(queueBounds(cfg))
-	if cfg.MetricsAddress != c.cfg.MetricsAddress || cfg.HealthAddress != c.cfg.HealthAddress {
-		c.log.Warn("listen addresses change only with a restart", "metrics", c.cfg.MetricsAddress, "health", c.cfg.HealthAddress)
-	}
 	c.endpoints, c.cfg = next, cfg
-	c.setTransports(cfg)
-	return errors.Join(c.restart(), c.finder.Apply(discoverConfig(cfg)))
+	c.setJobs(cfg)
+	c.pressure.set(cfg.Memory, totalMemory(os.DirFS("/")))
+	return errors.Join(c.restart(), c.finder.Apply(c.discoverConfig(cfg)))
 }
 
 // restart starts the endpoints that do not run.
@@ -343,9 +424,32 @@ func (c *Collector) restart() error {
 	return errors.Join(errs...)
 }
 
-// listen claims the addresses for metrics and health.
-func (c *Collector) listen(cfg *otelconf.Config) error {
-	add := func(name, addr string, h http.Handler) error {
+// listener is one address that the collector serves.
+type listener struct {
+	addr   string
+	path   string // of the health check
+	server *httpserver.Server
+	stop   context.CancelFunc // nil until it serves
+	done   chan struct{}
+}
+
+// listen claims the addresses of a configuration. Those that stay the same stay.
+func (c *Collector) listen(cfg *otelconf.Config) (err error) {
+	next := make(map[string]*listener)
+	defer func() {
+		if err != nil {
+			for name, l := range next {
+				if c.listeners[name] != l {
+					err = errors.Join(err, l.server.Close())
+				}
+			}
+		}
+	}()
+	add := func(name, addr, path string, h http.Handler) error {
+		if old := c.listeners[name]; old != nil && old.addr == addr && old.path == path {
+			next[name] = old
+			return nil
+		}
 		if addr == "" {
 			return nil
 		}
@@ -355,16 +459,66 @@ func (c *Collector) listen(cfg *otelconf.Config) error {
 		if err != nil {
 			return err
 		}
-		c.servers = append(c.servers, s)
+		next[name] = &listener{addr: addr, path: path, server: s}
 		return nil
 	}
 	health := http.NewServeMux()
 	health.HandleFunc(cmp.Or(cfg.HealthPath, "/"), c.serveReady)
-	if err := add("collector-metrics", cfg.MetricsAddress, c.Handler()); err != nil {
+	if err := add("collector-metrics", cfg.MetricsAddress, "", c.Handler()); err != nil {
 		return err
 	}
-	if err := add("collector-health", cfg.HealthAddress, health); err != nil {
+	if err := add("collector-health", cfg.HealthAddress, cmp.Or(cfg.HealthPath, "/"), health); err != nil {
 		return fmt.Errorf("health check: %w", err)
 	}
+	if err := add("collector-pprof", cfg.PprofAddress, "", profiles()); err != nil {
+		return fmt.Errorf("pprof: %w", err)
+	}
+	for name, old := range c.listeners {
+		if next[name] != old {
+			old.halt()
+		}
+	}
+	c.listeners = next
 	return nil
+}
+
+// serve lets the listeners serve that do not yet.
+func (c *Collector) serve() {
+	for _, l := range c.listeners {
+		if l.stop != nil {
+			continue
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		l.stop, l.done = stop, make(chan struct{})
+		go func() {
+			defer close(l.done)
+			if err := l.server.Run(ctx); err != nil {
+				select {
+				case c.failed <- err:
+				default:
+				}
+			}
+		}()
+	}
+}
+
+// halt ends a listener.
+func (l *listener) halt() {
+	if l.stop == nil {
+		_ = l.server.Close()
+		return
+	}
+	l.stop()
+	<-l.done
+}
+
+// profiles serves Go's profiles, at the addresses at which net/http/pprof does.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
 }

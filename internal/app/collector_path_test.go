@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,9 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +24,7 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mangru/mangru/internal/collector/buffer"
@@ -32,10 +37,42 @@ import (
 // receiver is a remote-write endpoint that keeps what it accepts and insists on
 // order.
 type receiver struct {
+	v2 bool // speaks 2.0 as well
+
 	mu         sync.Mutex
 	series     map[string][]prompb.Sample
 	outOfOrder int
+	repeated   int
 	refuse     func() int // status code to refuse with, 0 to accept
+}
+
+// message is a request as 1.0 has it.
+func (r *receiver) message(req *http.Request, body []byte) (wr prompb.WriteRequest, err error) {
+	raw, err := snappy.Decode(nil, body)
+	if err != nil {
+		return wr, err
+	}
+	if !r.v2 || !strings.Contains(req.Header.Get("Content-Type"), "io.prometheus.write.v2.Request") {
+		return wr, wr.Unmarshal(raw)
+	}
+	var v2 writev2.Request
+	if err := v2.Unmarshal(raw); err != nil {
+		return wr, err
+	}
+	b := labels.NewScratchBuilder(8)
+	for _, ts := range v2.Timeseries {
+		out := prompb.TimeSeries{}
+		ls, err := ts.ToLabels(&b, v2.Symbols)
+		if err != nil {
+			return wr, err
+		}
+		ls.Range(func(l labels.Label) { out.Labels = append(out.Labels, prompb.Label{Name: l.Name, Value: l.Value}) })
+		for _, s := range ts.Samples {
+			out.Samples = append(out.Samples, prompb.Sample{Timestamp: s.Timestamp, Value: s.Value})
+		}
+		wr.Timeseries = append(wr.Timeseries, out)
+	}
+	return wr, nil
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -48,28 +85,68 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	raw, err2 := snappy.Decode(nil, body)
-	var wr prompb.WriteRequest
-	if err := errors.Join(err, err2, wr.Unmarshal(raw)); err != nil {
+	wr, err2 := r.message(req, body)
+	if err := errors.Join(err, err2); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	n := r.store(wr.Timeseries)
+	if r.v2 {
+		w.Header().Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(n))
+		w.Header().Set("X-Prometheus-Remote-Write-Histograms-Written", "0")
+		w.Header().Set("X-Prometheus-Remote-Write-Exemplars-Written", "0")
+	}
+}
+
+// store keeps samples. One that it has already, which a retry after an unknown
+// outcome may bring, is kept once.
+func (r *receiver) store(list []prompb.TimeSeries) (n int) {
 	if r.series == nil {
 		r.series = map[string][]prompb.Sample{}
 	}
-	for _, ts := range wr.Timeseries {
-		b := labels.NewScratchBuilder(len(ts.Labels))
-		for _, l := range ts.Labels {
-			b.Add(l.Name, l.Value)
-		}
-		key := b.Labels().String()
+	for _, ts := range list {
+		key := seriesKey(ts)
 		for _, s := range ts.Samples {
-			if have := r.series[key]; len(have) > 0 && have[len(have)-1].Timestamp >= s.Timestamp {
+			n++
+			switch at, found := r.find(key, s); {
+			case found:
+				r.repeated++
+				continue
+			case at < len(r.series[key]):
 				r.outOfOrder++
 			}
 			r.series[key] = append(r.series[key], s)
 		}
 	}
+	return n
+}
+
+func seriesKey(ts prompb.TimeSeries) string {
+	b := labels.NewScratchBuilder(len(ts.Labels))
+	for _, l := range ts.Labels {
+		b.Add(l.Name, l.Value)
+	}
+	return b.Labels().String()
+}
+
+// find returns where a sample is, or would be.
+func (r *receiver) find(key string, s prompb.Sample) (at int, found bool) {
+	have := r.series[key]
+	at, found = slices.BinarySearchFunc(have, s.Timestamp, func(a prompb.Sample, t int64) int { return cmp.Compare(a.Timestamp, t) })
+	return at, found && math.Float64bits(have[at].Value) == math.Float64bits(s.Value)
+}
+
+// hasAny reports whether some sample of a request is here already.
+func (r *receiver) hasAny(req *http.Request, body []byte) bool {
+	wr, _ := r.message(req, body)
+	for _, ts := range wr.Timeseries {
+		for _, s := range ts.Samples {
+			if _, found := r.find(seriesKey(ts), s); found {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // get returns a copy of what was accepted for a series.
@@ -100,11 +177,11 @@ func (s *tee) Append(f *model.Frame) {
 	for i, v := range f.Values {
 		if !model.IsAbsent(v) {
 			b := labels.NewScratchBuilder(8)
-			for _, l := range f.Shape.Series[i].Labels {
+			for _, l := range f.Shape.Labels.Append(nil, i) {
 				b.Add(l.Name, l.Value)
 			}
 			key := b.Labels().String()
-			s.want[key] = append(s.want[key], prompb.Sample{Timestamp: f.Time, Value: v})
+			s.want[key] = append(s.want[key], prompb.Sample{Timestamp: f.TimeOf(i), Value: v})
 		}
 	}
 	s.mu.Unlock()
@@ -129,7 +206,7 @@ func TestEndpointAwayForAMinute(t *testing.T) {
 				return http.StatusTooManyRequests
 			}
 		}
-		queue, err := buffer.New(buffer.Config{MaxBytes: 64 << 20, MaxAge: time.Hour}, []buffer.Endpoint{{Name: "far", Shards: 3}}, log)
+		queue, err := buffer.New(buffer.Config{MaxBytes: 64 << 20, MaxAge: time.Hour}, []buffer.Endpoint{{Name: "far"}}, log)
 		require.NoError(t, err)
 		sink := &tee{want: map[string][]prompb.Sample{}, queue: queue}
 		reg := prometheus.NewRegistry()
@@ -158,20 +235,16 @@ func TestEndpointAwayForAMinute(t *testing.T) {
 
 		sender, err := send.New(send.Config{
 			Endpoint: otelconf.Endpoint{
-				Name: "far", URL: "http://far/write", Timeout: 5 * time.Second, Shards: 3,
+				Name: "far", URL: "http://far/write", Timeout: 5 * time.Second, MaxShards: 3,
 				MaxRequestBytes: 4000, MaxSamplesPerRequest: 300, Retry: otelconf.Retry{Initial: 50 * time.Millisecond, Max: 5 * time.Second},
 			},
 			BatchTimeout: time.Second, Transport: &inMemory{rcv},
 		}, send.NewMetrics(reg), log)
 		require.NoError(t, err)
-		var sources []send.Source
-		for i := range 3 {
-			r, err := queue.Reader("far", i)
-			require.NoError(t, err)
-			sources = append(sources, r)
-		}
+		waiting, err := queue.Feed("far")
+		require.NoError(t, err)
 		done := make(chan struct{})
-		go func() { defer close(done); sender.Run(t.Context(), sources) }()
+		go func() { defer close(done); sender.Run(t.Context(), feed{waiting}) }()
 
 		time.Sleep(79 * time.Second)
 		require.Greater(t, queue.State().Endpoints[0].Samples, int64(10000), "the queue holds what could not be sent")
@@ -181,21 +254,35 @@ func TestEndpointAwayForAMinute(t *testing.T) {
 		queue.Close()
 		<-done
 
-		require.Zero(t, rcv.outOfOrder)
 		require.Zero(t, sender.State().Refused)
-		require.Equal(t, len(sink.want), len(rcv.series))
-		total := 0
-		for key, want := range sink.want {
-			got := rcv.get(key)
-			require.Len(t, got, len(want), key)
-			for i := range want {
-				require.Equal(t, want[i].Timestamp, got[i].Timestamp)
-				require.Equal(t, math.Float64bits(want[i].Value), math.Float64bits(got[i].Value))
-			}
-			total += len(want)
-		}
-		require.Greater(t, total, 25000)
+		require.Zero(t, sink.audit(t, rcv))
 	})
+}
+
+// audit compares what was scraped with what arrived, and returns how many samples
+// are missing.
+func (s *tee) audit(t *testing.T, rcv *receiver) (missing int) {
+	t.Helper()
+	require.Zero(t, rcv.outOfOrder)
+	total := 0
+	for key, want := range s.want {
+		got := rcv.get(key)
+		total += len(want)
+		for _, w := range want {
+			if len(got) == 0 || got[0].Timestamp != w.Timestamp {
+				missing++
+				continue
+			}
+			require.Equal(t, math.Float64bits(w.Value), math.Float64bits(got[0].Value), key)
+			got = got[1:]
+		}
+		require.Empty(t, got, "%s: samples that nobody scraped", key)
+	}
+	for key := range rcv.series {
+		require.Contains(t, s.want, key)
+	}
+	require.Greater(t, total, 25000)
+	return missing
 }
 
 func TestCollectorFromPageToEndpoint(t *testing.T) {

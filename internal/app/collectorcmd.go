@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
@@ -33,6 +34,13 @@ type collectorFlags struct {
 	logFormat   string
 	drain       time.Duration
 	skipSignals bool
+	pprof       string
+	gates       []string
+	shard       string
+	naming      string
+	directory   string
+	queueBytes  string
+	queueAge    time.Duration
 }
 
 func newCollectorCmd() *cobra.Command {
@@ -69,6 +77,13 @@ func newCollectorCmd() *cobra.Command {
 	fl.StringVar(&f.region, "region", "", "sign requests to --remote-write for this AWS region (default: from the URL, where it is AWS')")
 	fl.DurationVar(&f.interval, "scrape-interval", otelconf.DefaultScrapeInterval, "interval of the built-in jobs")
 	fl.StringVar(&f.metrics, "metrics-address", "", "address for the collector's own metrics and state (default: the configuration's, or "+otelconf.DefaultMetricsAddress+")")
+	fl.StringSliceVar(&f.gates, "feature-gates", nil, "feature gates of the OpenTelemetry Collector, such as a,-b; those that mean something here are honoured")
+	fl.StringVar(&f.shard, "shard", "", "i/n: scrape part i, counted from 0, of n; auto: share the targets with the other pods of the workload; off (default: auto, except for a Prometheus file)")
+	fl.StringVar(&f.naming, "naming", "", "how series are named: prometheus, otel (default: the configuration's)")
+	fl.StringVar(&f.directory, "queue-directory", "", "keep what waits in this directory too, over restarts (default: the configuration's, or memory alone)")
+	fl.StringVar(&f.queueBytes, "queue-size", "", "memory that what waits may take, such as 80MiB (default: the configuration's)")
+	fl.DurationVar(&f.queueAge, "queue-age", 0, "how long a sample may wait (default: the configuration's)")
+	fl.StringVar(&f.pprof, "pprof", "", "address for Go's profiles, /debug/pprof/ (default: the configuration's pprof extension, or off)")
 	fl.StringVar(&f.dedupe, "dedupe", "", "what to do with targets that several jobs scrape: off, first-job-wins (default: the configuration's)")
 	fl.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error (default: the configuration's, or info)")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -80,11 +95,19 @@ func newCollectorCmd() *cobra.Command {
 // load reads the configuration that the flags describe.
 func (f collectorFlags) load() (*otelconf.Config, error) {
 	var cfg *otelconf.Config
+	var size units.Base2Bytes
 	var err error
+	if f.queueBytes != "" {
+		if size, err = units.ParseBase2Bytes(f.queueBytes); err != nil || size <= 0 {
+			return nil, fmt.Errorf("--queue-size: found %q, allowed is a number with a unit such as 80MiB", f.queueBytes)
+		}
+	}
 	switch {
 	case len(f.files) > 0:
 		cfg, err = otelconf.Load(otelconf.Options{
 			Files: f.files, Set: f.set, LogLevel: f.logLevel, Dedupe: otelconf.Dedupe(f.dedupe),
+			FeatureGates: f.gates, Shard: f.shard, Naming: otelconf.Naming(f.naming), Version: version,
+			QueueDirectory: f.directory, QueueBytes: int64(size), QueueAge: f.queueAge,
 			SkipUnsupportedSignals: f.skipSignals, OwnEndpoint: len(f.remoteWrite) > 0,
 		})
 	case len(f.remoteWrite) > 0:
@@ -112,6 +135,9 @@ func (f collectorFlags) load() (*otelconf.Config, error) {
 	if f.metrics != "" {
 		cfg.MetricsAddress = f.metrics
 	}
+	if f.pprof != "" {
+		cfg.PprofAddress = f.pprof
+	}
 	return cfg, nil
 }
 
@@ -135,6 +161,11 @@ func (f collectorFlags) builtIn() (*otelconf.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.shard != "" {
+		if err := cfg.SetShard(f.shard); err != nil {
+			return nil, fmt.Errorf("--shard: %w", err)
+		}
+	}
 	switch d := otelconf.Dedupe(f.dedupe); d {
 	case "":
 	case otelconf.DedupeOff, otelconf.DedupeFirstJobWins:
@@ -150,11 +181,30 @@ func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, l
 	useKubeLog(logger)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	limit := useLimit(logger)
+	load := func() (*otelconf.Config, error) {
+		cfg, err := f.load()
+		if err == nil {
+			boundQueue(cfg, limit)
+		}
+		return cfg, err
+	}
+	boundQueue(cfg, limit)
 	c, err := NewCollector(cfg, CollectorDeps{Logger: logger, Registerer: reg, Gatherer: reg, DrainTimeout: f.drain})
 	if err != nil {
 		return err
 	}
 	c.announce(cfg)
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	go keepSmall(background, logger)
+	changed := make(chan struct{}, 1)
+	go watchFiles(background, c.files, func() {
+		select {
+		case changed <- struct{}{}:
+		default: // one is due already
+		}
+	})
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	stopped := make(chan struct{})
@@ -166,7 +216,10 @@ func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, l
 			case <-stopped:
 				return
 			case <-hup:
-				c.reloadFrom(f.load)
+				c.reloadFrom(load)
+			case <-changed:
+				c.log.Info("the configuration's files have changed")
+				c.reloadFrom(load)
 			}
 		}
 	}()
@@ -177,10 +230,20 @@ func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, l
 	return err
 }
 
+// files returns what the running configuration was read from.
+func (c *Collector) files() (files, patterns []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cfg.Files, c.cfg.FilePatterns
+}
+
 // announce says what runs.
 func (c *Collector) announce(cfg *otelconf.Config) {
 	for _, w := range cfg.Warnings {
 		c.log.Warn(w.Text, "where", w.Where)
+	}
+	for _, n := range cfg.Notes {
+		c.log.Info(n.Text, "where", n.Where)
 	}
 	var names []string
 	for _, e := range cfg.Endpoints {

@@ -167,7 +167,14 @@ func newMetrics(name string, reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	return m, reg.Register(m.duration)
+	err := reg.Register(m.duration)
+	if known := (prometheus.AlreadyRegisteredError{}); errors.As(err, &known) {
+		// A listener of this name was here before, at another address.
+		if old, ok := known.ExistingCollector.(*prometheus.HistogramVec); ok {
+			m.duration, err = old, nil
+		}
+	}
+	return m, err
 }
 
 func (m *metrics) observe(method string, code int, took time.Duration) {

@@ -1,50 +1,80 @@
 package model
 
-// Span is a part of a frame's samples. Samples are numbered: the Extras come
-// first, then the slots, because an extra is never newer than its frame.
+import "sort"
+
+// Span is a part of consecutive frames of one target and generation. Its cells
+// are numbered slot by slot: cell slot*len(Frames)+i is what Frames[i] has in
+// slot, extras included. Delivering cells in order keeps each series in order,
+// and names it once for all its samples.
 type Span struct {
-	Frame *Frame
-	// From and To bound the sample numbers, To exclusive. Numbers of absent
-	// slots count as well.
+	// Frames are oldest first; the last one has the longest shape.
+	Frames []*Frame
+	// From and To bound the cells, To exclusive. Empty cells count as well.
 	From, To int
 }
 
-// Positions returns how many sample numbers the frame has.
-func (f *Frame) Positions() int { return len(f.Extras) + len(f.Values) }
+// Whole returns the span that covers the frames.
+func Whole(frames []*Frame) Span {
+	return Span{Frames: frames, To: len(frames) * frames[len(frames)-1].Shape.Slots()}
+}
 
-// Whole returns the span that covers the frame.
-func (f *Frame) Whole() Span { return Span{Frame: f, To: f.Positions()} }
+// Shape returns the longest of the frames' shapes.
+func (s Span) Shape() *Shape { return s.Frames[len(s.Frames)-1].Shape }
+
+// Cell returns the slot and the frame of a cell.
+func (s Span) Cell(n int) (slot int, f *Frame) {
+	return n / len(s.Frames), s.Frames[n%len(s.Frames)]
+}
+
+// Extras returns the extras that a frame has in a slot.
+func (f *Frame) ExtrasOf(slot int) []Extra {
+	if len(f.Extras) == 0 {
+		return nil
+	}
+	from := sort.Search(len(f.Extras), func(i int) bool { return int(f.Extras[i].Slot) >= slot })
+	to := from
+	for to < len(f.Extras) && int(f.Extras[to].Slot) == slot {
+		to++
+	}
+	return f.Extras[from:to]
+}
+
+// samples counts those of one cell.
+func (f *Frame) samples(slot int) int {
+	n := countExtras(f.ExtrasOf(slot))
+	if slot < len(f.Values) && !IsAbsent(f.Values[slot]) {
+		n++
+	}
+	return n
+}
 
 // Samples counts what the span carries.
-func (s Span) Samples() int {
-	extras := len(s.Frame.Extras)
-	n := max(0, min(s.To, extras)-s.From)
-	from, to := max(0, s.From-extras), max(0, s.To-extras)
-	for _, v := range s.Frame.Values[from:to] {
-		if !IsAbsent(v) {
-			n++
-		}
+func (s Span) Samples() (n int) {
+	if len(s.Frames) == 1 && len(s.Frames[0].Extras) == 0 {
+		return countValues(s.Frames[0].Values[s.From:min(s.To, len(s.Frames[0].Values))])
+	}
+	for c := s.From; c < s.To; c++ {
+		slot, f := s.Cell(c)
+		n += f.samples(slot)
 	}
 	return n
 }
 
 // Prefix returns the longest span with the same start that carries at most
-// limit samples.
+// limit samples. A cell is not divided: if the first one with anything in it
+// has more, the span ends with it.
 func (s Span) Prefix(limit int) Span {
-	extras := len(s.Frame.Extras)
-	pos, n := s.From, 0
-	if pos < extras {
-		take := min(limit, min(s.To, extras)-pos)
-		pos, n = pos+take, take
-	}
-	for pos >= extras && pos < s.To {
-		if !IsAbsent(s.Frame.Values[pos-extras]) {
-			if n == limit {
-				break
-			}
-			n++
+	n, c := 0, s.From
+	for ; c < s.To; c++ {
+		slot, f := s.Cell(c)
+		in := f.samples(slot)
+		if n > 0 && n+in > limit {
+			break
 		}
-		pos++
+		if n += in; n > limit {
+			c++
+			break
+		}
 	}
-	return Span{Frame: s.Frame, From: s.From, To: pos}
+	return Span{Frames: s.Frames, From: s.From, To: c}
 }

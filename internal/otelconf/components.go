@@ -2,6 +2,7 @@ package otelconf
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"sort"
@@ -22,45 +23,57 @@ type section struct {
 var sections = []section{
 	{
 		key: "receivers", noun: "receiver",
-		types: map[string]string{"prometheus": "prometheus"},
+		types: map[string]string{"prometheus": "prometheus", "nop": "nop"},
 		later: []string{
 			"otlp", "statsd", "kafka", "jaeger", "zipkin", "filelog", "awsecscontainermetrics", "awscontainerinsightreceiver",
-			"awscontainerinsight", "awsxray", "hostmetrics", "kubeletstats", "k8s_cluster", "prometheus_simple", "nop",
+			"awscontainerinsight", "awsxray", "hostmetrics", "kubeletstats", "k8s_cluster", "prometheus_simple", "prometheusremotewrite",
 		},
 	},
 	{
 		key: "processors", noun: "processor",
-		types: map[string]string{"batch": "batch", "memory_limiter": "memory_limiter"},
+		types: allProcessorTypes(),
 		later: []string{
-			"filter", "resource", "attributes", "metricstransform", "metrics_transform", "resourcedetection", "resource_detection",
-			"k8sattributes", "k8s_attributes", "transform", "cumulativetodelta", "cumulative_to_delta", "deltatorate", "deltatocumulative",
-			"delta_to_cumulative", "metricsgeneration", "experimental_metricsgeneration", "probabilistic_sampler", "tail_sampling",
-			"span", "groupbytrace", "groupbyattrs", "interval", "metricstarttime", "metric_start_time",
+			"cumulativetodelta", "cumulative_to_delta", "deltatorate", "delta_to_rate", "deltatocumulative", "delta_to_cumulative",
+			"metricsgeneration", "metrics_generation", "experimental_metricsgeneration", "probabilistic_sampler", "probabilisticsampler", "tail_sampling", "tailsampling",
+			"span", "groupbytrace", "groupbyattrs", "interval", "metricstarttime", "metric_start_time", "redaction", "schema", "sumologic",
 		},
 	},
 	{
 		key: "exporters", noun: "exporter",
 		types: map[string]string{
 			"prometheusremotewrite": "prometheusremotewrite", "prometheus_remote_write": "prometheusremotewrite",
-			"awsprometheusremotewrite": "awsprometheusremotewrite", "debug": "debug", "logging": "debug",
+			"awsprometheusremotewrite": "awsprometheusremotewrite", "debug": "debug", "logging": "debug", "nop": "nop",
 		},
 		later: []string{
 			"otlp", "otlphttp", "otlp_http", "otlp_grpc", "prometheus", "file", "kafka", "awsemf", "awsxray", "awscloudwatchlogs", "loadbalancing",
-			"datadog", "logzio", "signalfx", "splunk_hec", "nop",
+			"datadog", "logzio", "signalfx", "splunk_hec", "googlecloud", "googlemanagedprometheus", "influxdb", "loki",
 		},
 	},
 	{
 		key: "extensions", noun: "extension",
 		types: map[string]string{
-			"sigv4auth": "sigv4auth", "health_check": "health_check", "pprof": "pprof", "zpages": "zpages", "memory_ballast": "memory_ballast",
+			"sigv4auth": "sigv4auth", "basicauth": "basicauth", "bearertokenauth": "bearertokenauth", "bearer_token_auth": "bearertokenauth",
+			"oauth2client": "oauth2client", "oauth2_client": "oauth2client", "headers_setter": "headers_setter",
+			"health_check": "health_check", "pprof": "pprof", "zpages": "zpages", "memory_ballast": "memory_ballast", "file_storage": "file_storage",
 		},
 		later: []string{
-			"awsproxy", "ecs_observer", "file_storage", "basicauth", "bearertokenauth", "oauth2client", "headers_setter", "k8s_observer",
-			"health_check_v2", "healthcheckv2", "opamp",
+			"awsproxy", "ecs_observer", "k8s_observer", "host_observer", "health_check_v2", "healthcheckv2", "opamp", "oidc", "asapclient",
+			"googleclientauth", "azureauth", "k8s_leader_elector", "db_storage", "redis_storage",
 		},
 	},
-	{key: "connectors", noun: "connector", later: []string{"forward", "count", "spanmetrics", "routing", "servicegraph"}},
+	{key: "connectors", noun: "connector", later: []string{"forward", "count", "spanmetrics", "span_metrics", "routing", "servicegraph", "service_graph", "failover", "roundrobin", "sum"}},
 }
+
+// allProcessorTypes are the processors that change series and those that have to
+// do with how they are queued.
+func allProcessorTypes() map[string]string {
+	types := map[string]string{"batch": "batch", "memory_limiter": "memory_limiter"}
+	maps.Copy(types, processorTypes)
+	return types
+}
+
+// typeNames returns the type names that work, sorted.
+func (s section) typeNames() []string { return sortedKeys(s.types) }
 
 // component is one configured component.
 type component struct {
@@ -106,12 +119,7 @@ func (l *loader) component(s section, e entry) *component {
 	}
 	c := &component{id: e.key, kind: s.types[m[1]], pos: e.pos, path: field, body: e.value}
 	if c.kind == "" && !slices.Contains(s.later, m[1]) {
-		valid := make([]string, 0, len(s.types))
-		for t := range s.types {
-			valid = append(valid, t)
-		}
-		sort.Strings(valid)
-		l.at(e.pos, field, "unknown type: %q for id: %q (valid values: %v)", m[1], e.key, valid)
+		l.at(e.pos, field, "unknown type: %q for id: %q (valid values: %v)", m[1], e.key, s.typeNames())
 		return nil
 	}
 	return c
@@ -125,14 +133,10 @@ func (l *loader) refuseUnsupported(all map[string]map[string]*component) {
 			c := all[s.key][id]
 			switch {
 			case c.kind == "" && c.used:
-				valid := make([]string, 0, len(s.types))
-				for t := range s.types {
-					valid = append(valid, t)
-				}
-				sort.Strings(valid)
-				l.at(c.pos, c.path, "the %s %q is not supported yet (supported %ss: %s)", s.noun, c.id, s.noun, orNone(valid))
-			case !c.used && (s.key != "extensions" || c.kind == "sigv4auth"):
-				l.warn(c.pos, c.path, "the %s %q is defined but not used", s.noun, c.id)
+				l.at(c.pos, c.path, "the %s %q is not supported (supported %ss: %s)", s.noun, c.id, s.noun, orNone(s.typeNames()))
+			case !c.used && s.key == "extensions" && strings.HasPrefix(c.kind, "memory"):
+			case !c.used:
+				l.note(c.pos, c.path, "the %s %q is defined but not used", s.noun, c.id)
 			}
 		}
 	}
@@ -157,6 +161,7 @@ func sortedKeys[V any](m map[string]V) []string {
 // pipeline is one entry of service.pipelines.
 type pipeline struct {
 	id, path                         string
+	pos                              position
 	receivers, processors, exporters []string
 }
 
@@ -208,7 +213,7 @@ func (l *loader) pipeline(e entry, field string, all map[string]map[string]*comp
 		Exporters  *node `conf:"exporters"`
 	}
 	decodeInto(e.value, field, &body, &l.problems)
-	p := pipeline{id: e.key, path: field}
+	p := pipeline{id: e.key, path: field, pos: e.pos}
 	p.receivers = l.references(body.Receivers, field+".receivers", "receiver", field, all["receivers"], all["connectors"])
 	p.processors = l.references(body.Processors, field+".processors", "processor", field, all["processors"], nil)
 	p.exporters = l.references(body.Exporters, field+".exporters", "exporter", field, all["exporters"], all["connectors"])

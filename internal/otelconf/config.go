@@ -7,9 +7,9 @@ package otelconf
 import (
 	"time"
 
-	commoncfg "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/mangru/mangru/internal/rewrite"
 )
 
 // Config is what a collector runs. A Config that Load returned is complete:
@@ -17,16 +17,32 @@ import (
 type Config struct {
 	// Form says what the configuration was read from, for people.
 	Form string
+	// Files are the paths that were read, and FilePatterns the globs that were
+	// looked up. A change of any of them asks for a reload.
+	Files, FilePatterns []string
 	// Global and ScrapeConfigs are Prometheus' own types with Prometheus'
-	// meaning; each ScrapeConfig has been validated against Global.
-	// Global.ExternalLabels are already in the ExternalLabels of every Endpoint.
+	// meaning; each ScrapeConfig has been validated against Global. Labels that
+	// all series get are not to be taken from Global: they are in Programs and in
+	// the ExternalLabels of every Endpoint.
 	Global        config.GlobalConfig
 	ScrapeConfigs []*config.ScrapeConfig
+	// TargetAllocators hand out jobs and targets besides ScrapeConfigs.
+	TargetAllocators []TargetAllocator
+	// Programs is what is done to each series of a job before it is queued, by
+	// job name. Jobs that are not in it are left as they are. It is also done to
+	// the series that a scrape makes itself, such as up.
+	Programs map[string]rewrite.Program
+	// TargetInfo makes the target_info series of a job's targets, by job name; jobs
+	// that are not in it have none. Programs are not applied to them.
+	TargetInfo map[string]*rewrite.TargetInfo
+	// CreatedZeroIngestion adds a sample of 0 at the time at which a counter,
+	// histogram or summary says that it began.
+	CreatedZeroIngestion bool
 	// APIServerProxy names, for the jobs whose targets are reached through the
 	// Kubernetes API server, the kubeconfig file whose credentials the scrape
 	// uses. The targets' scheme and address are the API server's already.
 	APIServerProxy map[string]string
-	// Endpoints are the remote-write receivers; every sample goes to each.
+	// Endpoints are the remote-write receivers. Each gets the jobs that it names.
 	Endpoints []Endpoint
 	Queue     Queue
 	// BatchTimeout is the longest that a sample waits for company.
@@ -34,17 +50,35 @@ type Config struct {
 	// Dedupe says what happens to a target that two jobs scrape at the same
 	// address, path and parameters. It is reported in either case.
 	Dedupe Dedupe
+	// Shard is the fixed part of the targets that this collector scrapes.
+	Shard Shard
+	// Sharding says whether collectors share the targets among themselves.
+	Sharding Sharding
 	// MetricsAddress serves the collector's own metrics; empty turns it off.
 	MetricsAddress string
+	// MetricsNames says how the names of the collector's own otelcol_ metrics end.
+	MetricsNames MetricsNames
 	// HealthAddress serves the health check; empty turns it off.
 	HealthAddress string
 	// HealthPath is where HealthAddress serves it.
 	HealthPath string
+	// PprofAddress serves Go's profiles; empty turns them off.
+	PprofAddress string
 	// Memory asks for scrapes to be skipped while the process holds more.
 	Memory   MemoryLimit
 	LogLevel string
+	// LogEncoding is "console", "json" or empty where the configuration does not say.
+	LogEncoding string
 	// Warnings are sentences about what will run but is likely not meant.
 	Warnings []Warning
+	// Notes are sentences about what has no effect, or another one, in this
+	// program and does no harm.
+	Notes []Warning
+
+	// routes are the ways from receivers to the endpoints in whole. Programs,
+	// TargetInfo and Endpoints are made from them, if there are any.
+	routes []route
+	whole  []Endpoint
 }
 
 // Dedupe is a way to treat targets that several jobs scrape.
@@ -56,68 +90,43 @@ const (
 	DedupeFirstJobWins Dedupe = "first-job-wins"
 )
 
-// Endpoint is one remote-write receiver.
-type Endpoint struct {
-	// Name is the exporter's id, or the host where it has none; unique.
-	Name string
-	URL  string
-	// Headers are sent with every request, before signing.
-	Headers map[string]string
-	// ExternalLabels are added to series that do not have them.
-	ExternalLabels labels.Labels
-	// Timeout bounds one attempt.
-	Timeout time.Duration
-	// HTTP holds TLS, proxy, basic and bearer authentication.
-	HTTP commoncfg.HTTPClientConfig
-	// SigV4 is nil where requests are not signed.
-	SigV4 *SigV4
-	// MaxRequestBytes bounds the compressed body of a request.
-	MaxRequestBytes int
-	// MaxSamplesPerRequest bounds the samples of a request.
-	MaxSamplesPerRequest int
-	// Shards is how many requests may be under way at once.
-	Shards int
-	Retry  Retry
+// Naming is a way to name series.
+type Naming string
+
+// The ways to name series.
+const (
+	// NamingPrometheus leaves names and labels as targets expose them.
+	NamingPrometheus Naming = "prometheus"
+	// NamingOTel names them as the OpenTelemetry Collector's exporter does.
+	NamingOTel Naming = "otel"
+)
+
+// Shard is the part Index, counted from 0, of Count equal parts of all targets.
+// A Count of 0 stands for all of them.
+type Shard struct{ Index, Count int }
+
+// Sharding is how several collectors with the same configuration share the
+// targets. Targets that an allocator hands out are never shared once more.
+type Sharding struct {
+	// Auto shares them among the pods of the collector's own Deployment, DaemonSet
+	// or StatefulSet, if it runs in one. It is false where Shard is set.
+	Auto bool
 }
 
-// Retry is the wait between attempts. Samples leave the queue by age or size
-// (see Queue), never by a number of attempts.
-type Retry struct {
-	Initial, Max time.Duration
+// MetricsNames says how the names of the collector's own metrics end.
+type MetricsNames struct {
+	// TypeSuffix adds _total to counters, UnitSuffix units such as _bytes.
+	TypeSuffix, UnitSuffix bool
 }
 
-// SigV4 says how requests are signed and where the credentials come from.
-type SigV4 struct {
-	// Region is empty where neither the configuration, the host nor the
-	// environment names it: then the AWS SDK's own search decides.
-	Region  string
-	Service string // "aps" where not given
-	// RoleARN is assumed with the credentials found; empty uses them as they are.
-	RoleARN     string
-	ExternalID  string
-	SessionName string
-	STSRegion   string
-	// Profile picks a section of the shared credentials file.
-	Profile string
-	// AccessKey and SecretKey are static credentials; both or none.
-	AccessKey string
-	SecretKey commoncfg.Secret
-	// WebIdentityTokenFile is exchanged for credentials of RoleARN.
-	WebIdentityTokenFile string
-}
-
-// MemoryLimit is what the memory_limiter processor was told; all zero where there
-// is none. Percentages are of the memory that the process may use.
-type MemoryLimit struct {
-	CheckInterval              time.Duration
-	LimitBytes, SpikeBytes     int64
-	LimitPercent, SpikePercent int
-}
-
-// Queue bounds what waits in memory for the endpoints.
+// Queue bounds what waits for the endpoints.
 type Queue struct {
+	// MaxBytes bounds the memory that the queue takes.
 	MaxBytes int64
-	MaxAge   time.Duration
+	// MaxAge bounds how long a sample waits.
+	MaxAge time.Duration
+	// Directory keeps what waits over restarts; empty keeps it in memory alone.
+	Directory string
 }
 
 // Warning is a sentence about one place in a configuration.

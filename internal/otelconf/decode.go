@@ -3,7 +3,6 @@ package otelconf
 import (
 	"fmt"
 	"reflect"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -73,14 +72,8 @@ func (d *decoder) structure(n *node, field string, out reflect.Value) {
 		return
 	}
 	fields := map[string]reflect.Value{}
-	var names []string
-	for i := range out.NumField() {
-		if tag := out.Type().Field(i).Tag.Get("conf"); tag != "" {
-			fields[tag] = out.Field(i)
-			names = append(names, tag)
-		}
-	}
-	sort.Strings(names)
+	taggedFields(out, fields)
+	names := sortedKeys(fields)
 	for _, e := range n.entries {
 		f, ok := fields[e.key]
 		if !ok {
@@ -88,6 +81,19 @@ func (d *decoder) structure(n *node, field string, out reflect.Value) {
 			continue
 		}
 		d.value(e.value, join(field, e.key), f)
+	}
+}
+
+// taggedFields lists the fields of a struct, and of those embedded in it, by their tags.
+func taggedFields(out reflect.Value, fields map[string]reflect.Value) {
+	for i := range out.NumField() {
+		f := out.Type().Field(i)
+		switch tag := f.Tag.Get("conf"); {
+		case tag != "":
+			fields[tag] = out.Field(i)
+		case f.Anonymous:
+			taggedFields(out.Field(i), fields)
+		}
 	}
 }
 

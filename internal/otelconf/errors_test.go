@@ -35,11 +35,11 @@ func TestErrorsNameTheLine(t *testing.T) {
 		{"unknown field of tls_config", "insecure_skip_verify: true", "skip_verify: true", jobs + "[0].tls_config.skip_verify", "(allowed: ca, ca_file"},
 		{"unknown field of SD", "names: [default]", "name: [default]", jobs + "[5].kubernetes_sd_configs[0].namespaces.name", `unknown field "name"`},
 		{"wrong type", "insecure_skip_verify: true", "insecure_skip_verify: maybe", jobs + "[0].tls_config.insecure_skip_verify", "into bool"},
-		{"unsupported discovery", "kubernetes_sd_configs: [{role: node}]", "ec2_sd_configs: [{}]", jobs + "[1].ec2_sd_configs", `service discovery "ec2" is not supported (allowed: dns_sd_configs`},
+		{"unsupported discovery", "kubernetes_sd_configs: [{role: node}]", "moon_sd_configs: [{}]", jobs + "[1].moon_sd_configs", `service discovery "moon" is not supported (allowed: aws_sd_configs`},
 		{"job twice", "job_name: cadvisor", "job_name: api-servers", jobs + "[1].job_name", "already used at c.yaml:"},
 		{"bad target label", "target_label: instance", "target_label: ''", jobs + "[5].relabel_configs[1]", "requires 'target_label'"},
-		{"unknown processor", "batch/metrics:", "batsh/metrics:", "processors.batsh/metrics", `unknown type: "batsh" for id: "batsh/metrics" (valid values: [batch memory_limiter])`},
-		{"component not supported yet", "batch/metrics:", "filter:", "service.pipelines.metrics", `references processor "batch/metrics" which is not configured`},
+		{"unknown processor", "batch/metrics:", "batsh/metrics:", "processors.batsh/metrics", `unknown type: "batsh" for id: "batsh/metrics" (valid values: [attributes batch filter `},
+		{"component under another id", "batch/metrics:", "batch/other:", "service.pipelines.metrics", `references processor "batch/metrics" which is not configured`},
 		{"undefined exporter", "exporters: [prometheusremotewrite]", "exporters: [x]", "service.pipelines.metrics", `references exporter "x" which is not configured (allowed: prometheusremotewrite)`},
 		{"undefined authenticator", "authenticator: sigv4auth", "authenticator: sigv4", "exporters.prometheusremotewrite.auth.authenticator", `references extension "sigv4" which is not configured`},
 		{"bad duration", "timeout: 60s", "timeout: 60", "processors.batch/metrics.timeout", `must be a duration such as "30s" or "1m30s" with a unit, found "60"`},
@@ -71,7 +71,7 @@ func TestErrorsNameTheLine(t *testing.T) {
 				require.Contains(t, []int{line, line - 1}, e.Line, "%v", err)
 			case "job twice":
 				require.Equal(t, 34, e.Line, "%v", err)
-			case "component not supported yet", "undefined exporter":
+			case "component under another id", "undefined exporter":
 				// The reference is further down.
 				require.Contains(t, strings.Split(changed, "\n")[e.Line-1], strings.Split(tt.text, `"`)[1])
 			default:
@@ -95,18 +95,14 @@ func TestErrorsOfForms(t *testing.T) {
 		"no pipelines":          {"receivers:\nservice:\n", "c.yaml:2: service.pipelines: there is no pipeline"},
 		"pipeline of nothing":   {with("receivers: [prometheus], ", ""), "service.pipelines.metrics: must have at least one receiver"},
 		"processor twice":       {with("exporters: [", "processors: [batch, batch], exporters: [", "service:", "processors: {batch: }\nservice:"), `references processor "batch" multiple times`},
-		"target allocator":      {with("    config:\n", "    target_allocator: {endpoint: x}\n    config:\n"), "a target allocator is not supported yet"},
 		"not listed extension":  {with("    endpoint", "    auth: {authenticator: sigv4auth}\n    endpoint", "service:", "extensions: {sigv4auth: }\nservice:"), `references extension "sigv4auth" which is not listed in service.extensions`},
 		"remote_write inside":   {with("      scrape_configs:", "      remote_write: [{url: x}]\n      scrape_configs:"), "receivers.prometheus.config.remote_write: is not possible in a receiver"},
 		"memory limiter":        {with("exporters: [", "processors: [memory_limiter], exporters: [", "service:", "processors: {memory_limiter: {limit_mib: 5}}\nservice:"), "check_interval: must be greater than zero"},
-		"used, not supported":   {with("exporters: [", "processors: [filter/x], exporters: [", "service:", "processors: {filter/x: {a: b}}\nservice:"), `processors.filter/x: the processor "filter/x" is not supported yet (supported processors: batch, memory_limiter)`},
-		"unequal ways": {with("service:", "  prometheusremotewrite/2: {endpoint: 'http://b.example/'}\nservice:", "    metrics: {",
-			"    metrics/2: {receivers: [prometheus/2], exporters: [prometheusremotewrite/2]}\n    metrics: {", "exporters:\n  p", "  prometheus/2: {config: {}}\nexporters:\n  p"), "different ways for different receivers are not supported yet"},
-		"prometheus: relabel":  {"remote_write:\n- url: http://x.example/\n  write_relabel_configs: [{action: keep, regex: a, source_labels: [b]}]\n", "c.yaml:3: remote_write[0].write_relabel_configs: is not supported yet"},
-		"prometheus: url":      {"remote_write:\n- url: ''\n", "c.yaml:2: remote_write[0].url: must be the remote-write URL"},
-		"prometheus: unknown":  {"scrape_config: []\nglobal: {}\n", `c.yaml:1: scrape_config: unknown field "scrape_config", did you mean "scrape_configs"?`},
-		"prometheus: two auth": {"remote_write:\n- url: http://x.example/\n  sigv4: {region: r}\n  bearer_token: t\n", "c.yaml:4: remote_write[0].bearer_token: at most one of"},
-		"static URL":           {"scrape_configs:\n- job_name: a\n  static_configs:\n  - targets:\n    - ok:1\n    - http://b:2/x\n", "c.yaml:6: scrape_configs[0].static_configs[0].targets[1]"},
+		"used, not supported":   {with("exporters: [", "processors: [span], exporters: [", "service:", "processors: {span: {a: b}}\nservice:"), `processors.span: the processor "span" is not supported (supported processors: attributes, batch, `},
+		"prometheus: url":       {"remote_write:\n- url: ''\n", "c.yaml:2: remote_write[0].url: must be the remote-write URL"},
+		"prometheus: unknown":   {"scrape_config: []\nglobal: {}\n", `c.yaml:1: scrape_config: unknown field "scrape_config", did you mean "scrape_configs"?`},
+		"prometheus: two auth":  {"remote_write:\n- url: http://x.example/\n  sigv4: {region: r}\n  bearer_token: t\n", "c.yaml:4: remote_write[0].bearer_token: at most one of"},
+		"static URL":            {"scrape_configs:\n- job_name: a\n  static_configs:\n  - targets:\n    - ok:1\n    - http://b:2/x\n", "c.yaml:6: scrape_configs[0].static_configs[0].targets[1]"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -118,8 +114,8 @@ func TestErrorsOfForms(t *testing.T) {
 	require.ErrorContains(t, err, "must be of the form a.b.c=VALUE")
 	_, err = load(minimal, func(o *Options) { o.Dedupe = "maybe" })
 	require.ErrorContains(t, err, "(allowed: off, first-job-wins)")
-	_, err = load(minimal, func(o *Options) { o.Files = []string{"http://example.org/c.yaml"} })
-	require.ErrorContains(t, err, `scheme "http" is not supported (allowed: file, env, yaml)`)
+	_, err = load(minimal, func(o *Options) { o.Files = []string{"s3://bucket/c.yaml"} })
+	require.ErrorContains(t, err, `scheme "s3" is not supported (allowed: file, env, yaml, http, https)`)
 }
 
 // All mistakes are reported at once, in the order of their lines.
@@ -163,7 +159,19 @@ func TestWarnings(t *testing.T) {
 	}{
 		"same static target":   {static(""), []string{`c.yaml:3 scrape_configs[1]: jobs "a" (c.yaml:2) and "b" scrape the same targets: both list y:1`}},
 		"another path":         {static(", metrics_path: /other"), nil},
-		"no endpoint, no jobs": {"global: {}\n", []string{"there are no scrape jobs", "there is no remote-write endpoint"}},
+		"no endpoint, no jobs": {"global: {}\n", []string{"c.yaml:1: there are no scrape jobs", "c.yaml:1: there is no remote-write endpoint"}},
+		"same discovery": {
+			"remote_write: [{url: 'http://r.example/', name: r}]\nglobal: {external_labels: {cluster: c}}\nscrape_configs:\n" + strings.Repeat("- {job_name: JOB, kubernetes_sd_configs: [{role: ingress}], relabel_configs: [{target_label: a, replacement: b}]}\n", 2),
+			[]string{`c.yaml:5 scrape_configs[1]: jobs "one" (c.yaml:4) and "two" scrape the same targets: both have the same discovery and the same rules`},
+		},
+		"every annotation": {
+			"remote_write: [{url: 'http://r.example/', name: r}]\nscrape_configs:\n- job_name: one\n  kubernetes_sd_configs: [{role: pod}]\n  relabel_configs:\n  - {action: labelmap, regex: __meta_kubernetes_pod_annotation_prometheus_io_param_(.+), replacement: __param_$1}\n  - {action: labelmap, regex: __meta_kubernetes_pod_annotation_(.+)}\n",
+			[]string{`c.yaml:7 scrape_configs[0].relabel_configs[1]: job "one" puts every annotation`, `c.yaml:1: series sent to "r" have no cluster label`},
+		},
+		"histograms": {
+			"remote_write: [{url: 'http://r.example/', name: r}]\nscrape_configs:\n- {job_name: one, scrape_native_histograms: true}\n",
+			[]string{`c.yaml:3 scrape_configs[0]: job "one" scrapes native histograms, which "r" does not get`},
+		},
 		"lone dollar": {
 			with("        static", "        relabel_configs: [{target_label: a, replacement: '${1}'}, {target_label: a, replacement: '$$1$1x'}, {target_label: a, replacement: '$$1'}]\n        static"),
 			[]string{"relabel_configs[0].replacement: ${1} is taken", "relabel_configs[1].replacement: $1 is taken"},
@@ -172,7 +180,7 @@ func TestWarnings(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, err := load(tt.text)
+			c, err := load(strings.Replace(strings.Replace(tt.text, "JOB", "one", 1), "JOB", "two", 1))
 			require.NoError(t, err)
 			require.Len(t, c.Warnings, len(tt.want), "%v", c.Warnings)
 			for i, w := range c.Warnings {

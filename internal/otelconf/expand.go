@@ -27,6 +27,7 @@ var (
 type expander struct {
 	getenv   func(string) (string, bool)
 	readFile func(string) ([]byte, error)
+	fetch    func(url string) ([]byte, error)
 	problems *problems
 	warn     func(pos position, field, format string, args ...any)
 }
@@ -160,8 +161,14 @@ func (x *expander) lookUp(inside string) (value string, isSet bool, err error) {
 		return string(data), true, nil
 	case "yaml":
 		return rest, true, nil
+	case "http", "https":
+		data, err := x.fetch(inside)
+		if err != nil {
+			return "", false, fmt.Errorf("reading ${%s}: %w", redacted(inside), err)
+		}
+		return string(data), true, nil
 	}
-	return "", false, fmt.Errorf("scheme %q of ${...} is not supported (allowed: env, file, yaml)", scheme)
+	return "", false, fmt.Errorf("scheme %q of ${...} is not supported (allowed: env, file, http, https, yaml)", scheme)
 }
 
 func (x *expander) environment(name string) (value string, isSet bool, err error) {

@@ -116,7 +116,7 @@ func TestExpand(t *testing.T) {
 func TestExpandTyping(t *testing.T) {
 	c, err := load(with("    endpoint", "    remote_write_queue: {num_consumers: '${env:N}'}\n    external_labels: {n: '${env:N}', list: '${env:LIST}'}\n    endpoint"), withEnv(expansionEnv))
 	require.NoError(t, err)
-	require.Equal(t, 7, c.Endpoints[0].Shards)
+	require.Equal(t, 7, c.Endpoints[0].MaxShards)
 	require.Equal(t, `{list="[a, b]", n="007"}`, c.Endpoints[0].ExternalLabels.String())
 }
 

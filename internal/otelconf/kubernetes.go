@@ -51,6 +51,7 @@ func Kubernetes(o KubernetesOptions) (*Config, error) {
 	c.Global.ScrapeInterval = model.Duration(k.interval)
 	c.Global.ScrapeTimeout = model.Duration(min(10*time.Second, k.interval))
 	c.Dedupe = DedupeFirstJobWins
+	c.Sharding.Auto = o.InCluster
 	if k.cluster != "" {
 		c.Global.ExternalLabels = labels.FromStrings("cluster", k.cluster)
 	} else {
@@ -193,7 +194,7 @@ func (k *clusterJobs) nodeJob(name, path string) *config.ScrapeConfig {
 	}
 	sc.Scheme = k.proxy.Scheme
 	sc.RelabelConfigs = append(sc.RelabelConfigs,
-		rewrite("__metrics_path__", k.proxy.Path+"/api/v1/nodes/$1/proxy"+path, "(.+)", metaNodeName),
+		replace("__metrics_path__", k.proxy.Path+"/api/v1/nodes/$1/proxy"+path, "(.+)", metaNodeName),
 		set("__address__", k.proxy.Host),
 	)
 	return sc
@@ -226,8 +227,8 @@ func (k *clusterJobs) kubeStateMetrics() *config.ScrapeConfig {
 		// Its own telemetry is on another port.
 		keep("(http|http-metrics|main);.*|[^;]*;8080|;", metaContainerPortName, metaContainerPort),
 		drop(notRunning, metaPodPhase),
-		rewrite("__tmp_port", "$1", "(.+)", metaContainerPort),
-		rewrite("__tmp_port", "8080", "", metaContainerPort),
+		replace("__tmp_port", "$1", "(.+)", metaContainerPort),
+		replace("__tmp_port", "8080", "", metaContainerPort),
 	}
 	sc.RelabelConfigs = append(r, k.reachPod()...)
 	return sc
@@ -239,8 +240,8 @@ func (k *clusterJobs) nodeExporter() *config.ScrapeConfig {
 		keep(nodeExporterPods, metaPodAppName),
 		keep("(metrics|http-metrics);.*|[^;]*;9100|;", metaContainerPortName, metaContainerPort),
 		drop(notRunning, metaPodPhase),
-		rewrite("__tmp_port", "$1", "(.+)", metaContainerPort),
-		rewrite("__tmp_port", "9100", "", metaContainerPort),
+		replace("__tmp_port", "$1", "(.+)", metaContainerPort),
+		replace("__tmp_port", "9100", "", metaContainerPort),
 	}
 	r = append(r, k.reachPod()...)
 	// The node is what is measured; the pod that measures comes and goes.
@@ -255,7 +256,7 @@ func (k *clusterJobs) dns() *config.ScrapeConfig {
 		keep("("+dnsPods+");.*|[^;]*;coredns", metaPodK8sApp, metaPodAppName),
 		keep("metrics;.*|[^;]*;9153", metaContainerPortName, metaContainerPort),
 		drop(notRunning, metaPodPhase),
-		rewrite("__tmp_port", "$1", "(.+)", metaContainerPort),
+		replace("__tmp_port", "$1", "(.+)", metaContainerPort),
 		copyLabel(metaNamespace, "namespace"),
 		copyLabel(metaPodName, "pod"),
 		copyLabel(metaPodNode, "node"),
@@ -277,8 +278,8 @@ func (k *clusterJobs) annotatedPods() *config.ScrapeConfig {
 		// of containers that only prepared it.
 		drop("true;", metaContainerInit, podAnnotation+"port"),
 		drop("(UDP|SCTP);", metaContainerPortProtocol, podAnnotation+"port"),
-		rewrite("__tmp_port", "$1", "(.+)", metaContainerPort),
-		rewrite("__tmp_port", "$1", `(\d+)`, podAnnotation+"port"),
+		replace("__tmp_port", "$1", "(.+)", metaContainerPort),
+		replace("__tmp_port", "$1", `(\d+)`, podAnnotation+"port"),
 		set("job", "kubernetes-pods"),
 		copyLabel(metaPodApp, "job"),
 		copyLabel(metaPodAppName, "job"),
@@ -287,7 +288,7 @@ func (k *clusterJobs) annotatedPods() *config.ScrapeConfig {
 		copyLabel(metaPodNode, "node"),
 		// With prometheus.io/port all ports of a pod become one target, whose
 		// container is not known.
-		rewrite("container", "$1", "(.+);", metaContainerName, podAnnotation+"port"),
+		replace("container", "$1", "(.+);", metaContainerName, podAnnotation+"port"),
 	)
 	r = append(r, annotations(podAnnotation)...)
 	sc.RelabelConfigs = append(r, k.reachPod()...)
@@ -309,21 +310,21 @@ func (k *clusterJobs) annotatedServices() *config.ScrapeConfig {
 	r = append(r,
 		drop(notRunning, metaPodPhase),
 		drop("(UDP|SCTP);", metaSlicePortProtocol, serviceAnnotation+"port"),
-		rewrite("__tmp_port", "$1", "(.+)", metaSlicePort),
-		rewrite("__tmp_port", "$1", `(\d+)`, serviceAnnotation+"port"),
-		rewrite("__tmp_address", "$1:$2", `(.+):\d+;(\d+)`, "__address__", "__tmp_port"),
+		replace("__tmp_port", "$1", "(.+)", metaSlicePort),
+		replace("__tmp_port", "$1", `(\d+)`, serviceAnnotation+"port"),
+		replace("__tmp_address", "$1:$2", `(.+):\d+;(\d+)`, "__address__", "__tmp_port"),
 		copyLabel(metaServiceName, "job"),
 		copyLabel(metaNamespace, "namespace"),
 		copyLabel(metaServiceName, "service"),
 		copyLabel(metaPodName, "pod"),
 		copyLabel(metaSliceNode, "node"),
 		copyLabel(metaPodNode, "node"),
-		rewrite("container", "$1", "(.+);", metaContainerName, serviceAnnotation+"port"),
+		replace("container", "$1", "(.+);", metaContainerName, serviceAnnotation+"port"),
 	)
 	r = append(r, annotations(serviceAnnotation)...)
 	r = append(r, dropAnnotatedPods()...)
 	if k.proxy == nil {
-		sc.RelabelConfigs = append(r, rewrite("__address__", "$1", "(.+)", "__tmp_address"), dropTemporary())
+		sc.RelabelConfigs = append(r, replace("__address__", "$1", "(.+)", "__tmp_address"), dropTemporary())
 		return sc
 	}
 	// What is not a pod has no address at the API server.
@@ -336,15 +337,15 @@ func (k *clusterJobs) annotatedServices() *config.ScrapeConfig {
 // through the proxy into a path.
 func (k *clusterJobs) reachPod() rules {
 	r := rules{
-		rewrite("__tmp_address", "$1:$2", `([\d.]+);(\d+)`, metaPodIP, "__tmp_port"),
-		rewrite("__tmp_address", "[$1]:$2", `([0-9A-Fa-f]*:[0-9A-Fa-f:.]*);(\d+)`, metaPodIP, "__tmp_port"),
-		rewrite("__tmp_address", "$1", `([\d.]+);`, metaPodIP, "__tmp_port"),
-		rewrite("__tmp_address", "[$1]", `([0-9A-Fa-f]*:[0-9A-Fa-f:.]*);`, metaPodIP, "__tmp_port"),
+		replace("__tmp_address", "$1:$2", `([\d.]+);(\d+)`, metaPodIP, "__tmp_port"),
+		replace("__tmp_address", "[$1]:$2", `([0-9A-Fa-f]*:[0-9A-Fa-f:.]*);(\d+)`, metaPodIP, "__tmp_port"),
+		replace("__tmp_address", "$1", `([\d.]+);`, metaPodIP, "__tmp_port"),
+		replace("__tmp_address", "[$1]", `([0-9A-Fa-f]*:[0-9A-Fa-f:.]*);`, metaPodIP, "__tmp_port"),
 	}
 	if k.proxy != nil {
 		return append(r, k.throughProxy()...)
 	}
-	return append(r, rewrite("__address__", "$1", "(.+)", "__tmp_address"), dropTemporary())
+	return append(r, replace("__address__", "$1", "(.+)", "__tmp_address"), dropTemporary())
 }
 
 // throughProxy sends a scrape of __tmp_address to the API server, which passes it
@@ -354,10 +355,10 @@ func (k *clusterJobs) throughProxy() rules {
 	from := []string{"__scheme__", metaNamespace, metaPodName, "__tmp_port", "__metrics_path__"}
 	return rules{
 		copyLabel("__tmp_address", "instance"),
-		rewrite("__tmp_path", base+"$2:$3/proxy$4", "http;([^;]+);([^;]+);([^;]+);(.*)", from...),
-		rewrite("__tmp_path", base+"$2/proxy$3", "http;([^;]+);([^;]+);;(.*)", from...),
-		rewrite("__tmp_path", base+"https:$2:$3/proxy$4", "https;([^;]+);([^;]+);([^;]*);(.*)", from...),
-		rewrite("__metrics_path__", "$1", "(.+)", "__tmp_path"),
+		replace("__tmp_path", base+"$2:$3/proxy$4", "http;([^;]+);([^;]+);([^;]+);(.*)", from...),
+		replace("__tmp_path", base+"$2/proxy$3", "http;([^;]+);([^;]+);;(.*)", from...),
+		replace("__tmp_path", base+"https:$2:$3/proxy$4", "https;([^;]+);([^;]+);([^;]*);(.*)", from...),
+		replace("__metrics_path__", "$1", "(.+)", "__tmp_path"),
 		set("__scheme__", k.proxy.Scheme),
 		set("__address__", k.proxy.Host),
 		dropTemporary(),

@@ -3,7 +3,6 @@ package otelconf
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/stretchr/testify/require"
-	promyaml "go.yaml.in/yaml/v2"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -34,27 +32,6 @@ func withEnv(env map[string]string) func(*Options) {
 	return func(o *Options) {
 		o.Getenv = func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 	}
-}
-
-// describe renders everything of a Config for a golden file.
-func describe(t testing.TB, c *Config) string {
-	t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, "form: %s\nbatch timeout: %s\ndedupe: %s\nmetrics: %q\nhealth: %q\nqueue: %d bytes, %s\n",
-		c.Form, c.BatchTimeout, c.Dedupe, c.MetricsAddress, c.HealthAddress, c.Queue.MaxBytes, c.Queue.MaxAge)
-	for _, e := range c.Endpoints {
-		fmt.Fprintf(&b, "\nendpoint %s %s timeout=%s shards=%d max=%d bytes %d samples retry=%s..%s labels=%s sigv4=%+v\n",
-			e.Name, e.URL, e.Timeout, e.Shards, e.MaxRequestBytes, e.MaxSamplesPerRequest, e.Retry.Initial, e.Retry.Max, e.ExternalLabels, e.SigV4)
-	}
-	for _, w := range c.Warnings {
-		fmt.Fprintf(&b, "\nwarning: %s: %s\n", w.Where, w.Text)
-	}
-	for _, sc := range c.ScrapeConfigs {
-		text, err := promyaml.Marshal(sc)
-		require.NoError(t, err)
-		fmt.Fprintf(&b, "\n%s", text)
-	}
-	return b.String()
 }
 
 func golden(t *testing.T, name, got string) {
@@ -174,7 +151,7 @@ func TestLoadDefaults(t *testing.T) {
 	require.Equal(t, time.Minute, time.Duration(c.ScrapeConfigs[0].ScrapeInterval))
 	e := c.Endpoints[0]
 	require.Equal(t, 5*time.Second, e.Timeout)
-	require.Equal(t, 5, e.Shards)
+	require.Equal(t, 5, e.MaxShards)
 	require.Equal(t, 1_000_000, e.MaxRequestBytes)
 	require.Nil(t, e.SigV4)
 	require.Empty(t, c.Warnings)
@@ -245,7 +222,9 @@ func TestLoadFields(t *testing.T) {
 			text: with("    endpoint", "    external_labels: {cluster: own}\n    endpoint",
 				"      scrape_configs:", "      global: {external_labels: {cluster: all, region: r}}\n      scrape_configs:"),
 			check: func(t *testing.T, c *Config) {
-				require.Equal(t, `{cluster="own", region="r"}`, c.Endpoints[0].ExternalLabels.String())
+				// The receiver's replace what a series has; the exporter's do not.
+				require.Equal(t, `{cluster="own"}`, c.Endpoints[0].ExternalLabels.String())
+				require.Equal(t, `{__name__="up", cluster="all", region="r"}`, apply(c.Programs["a"], "__name__", "up", "cluster", "exposed"))
 			},
 		},
 		"batch and memory limiter": {
@@ -253,7 +232,7 @@ func TestLoadFields(t *testing.T) {
 				"exporters: [", "processors: [memory_limiter, batch], exporters: ["),
 			check: func(t *testing.T, c *Config) {
 				require.Equal(t, 200*time.Millisecond, c.BatchTimeout)
-				require.Equal(t, MemoryLimit{CheckInterval: time.Second, LimitBytes: 100 << 20, SpikeBytes: 20 << 20}, c.Memory)
+				require.Equal(t, MemoryLimit{CheckInterval: time.Second, LimitBytes: 100 << 20, MinGCIntervalSoft: 10 * time.Second}, c.Memory)
 				require.EqualValues(t, 50<<20, c.Queue.MaxBytes)
 			},
 		},
@@ -272,8 +251,9 @@ func TestLoadFields(t *testing.T) {
 			text: with("exporters:\n", "exporters:\n  otlp: {endpoint: x}\n  prometheusremotewrite/2: {endpoint: 'http://b.example/'}\n"),
 			check: func(t *testing.T, c *Config) {
 				require.Len(t, c.Endpoints, 1)
-				require.Len(t, c.Warnings, 2)
-				require.Equal(t, `c.yaml:9 exporters.otlp`, c.Warnings[0].Where)
+				require.Empty(t, c.Warnings)
+				require.Len(t, c.Notes, 2)
+				require.Equal(t, `c.yaml:9 exporters.otlp`, c.Notes[0].Where)
 			},
 		},
 		"anchors and merge keys": {
@@ -324,7 +304,7 @@ func TestLoadSeveral(t *testing.T) {
 }
 
 func TestLoadPrometheusFile(t *testing.T) {
-	c, err := Load(Options{Files: []string{"testdata/prometheus.yaml"}, Getenv: func(n string) (string, bool) { return "prod-" + n, true }})
+	c, err := Load(Options{Files: []string{"testdata/prometheus.yaml"}, Getenv: func(n string) (string, bool) { return "prod-" + n, n == "CLUSTER" }})
 	require.NoError(t, err)
 	golden(t, "prometheus.txt", describe(t, c))
 	require.Equal(t, "/api/$1", c.ScrapeConfigs[0].RelabelConfigs[0].Replacement, "a Prometheus file has no ${...}")

@@ -54,5 +54,6 @@ func (c *Config) AddStaticJob(name, address, instance string) error {
 		return fmt.Errorf("built-in job %q: %w", sc.JobName, err)
 	}
 	c.ScrapeConfigs = append(c.ScrapeConfigs, &sc)
+	c.addJobRoutes(name)
 	return nil
 }

@@ -13,11 +13,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/discovery/dns"
-	"github.com/prometheus/prometheus/discovery/file"
-	promhttp "github.com/prometheus/prometheus/discovery/http"
 	"github.com/prometheus/prometheus/discovery/kubernetes"
-	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/relabel"
 	promyaml "go.yaml.in/yaml/v2"
 )
@@ -180,22 +176,6 @@ func describeUnknown(e *Error, name, path string, root reflect.Type) {
 	if near := nearest(name, e.Allowed); near != "" {
 		e.Text += fmt.Sprintf(", did you mean %q?", near)
 	}
-}
-
-// discoveryFields are what the registered service discoveries add to a scrape
-// configuration.
-var discoveryFields = map[string]reflect.Type{
-	"static_configs":        reflect.TypeFor[staticGroup](),
-	"kubernetes_sd_configs": reflect.TypeFor[kubernetes.SDConfig](),
-	"dns_sd_configs":        reflect.TypeFor[dns.SDConfig](),
-	"file_sd_configs":       reflect.TypeFor[file.SDConfig](),
-	"http_sd_configs":       reflect.TypeFor[promhttp.SDConfig](),
-}
-
-// staticGroup names the fields of a targetgroup.Group, which decodes by hand.
-type staticGroup struct {
-	Targets []string          `yaml:"targets"`
-	Labels  targetgroup.Group `yaml:"labels"`
 }
 
 var pathStep = regexp.MustCompile(`\.([^.\[]+)|\[\d+\]`)

@@ -2,6 +2,7 @@ package otelconf
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,23 +11,28 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/kubernetes"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
+
+	frame "github.com/mangru/mangru/internal/model"
+	"github.com/mangru/mangru/internal/rewrite"
 )
 
 // review warns about what is valid and will run, but is likely not meant.
 func (l *loader) review() {
-	if len(l.config.ScrapeConfigs) == 0 {
-		l.warn(position{file: l.opts.Files[0]}, "", "there are no scrape jobs")
+	if len(l.config.ScrapeConfigs) == 0 && len(l.config.TargetAllocators) == 0 {
+		l.warn(l.servicePos, "", "there are no scrape jobs")
 	}
 	if len(l.config.Endpoints) == 0 && !l.opts.OwnEndpoint {
-		l.warn(position{file: l.opts.Files[0]}, "", "there is no remote-write endpoint, so nothing is sent")
+		l.warn(l.servicePos, "", "there is no remote-write endpoint, so nothing is sent")
 	}
 	for _, j := range l.jobs {
 		if j.raw != nil {
 			l.reviewDollars(j)
 		}
-		l.reviewNodeLabels(j)
+		l.reviewLabelMaps(j)
 		l.reviewPorts(j)
+		l.reviewHistograms(j)
 	}
 	if l.config.Dedupe == DedupeOff {
 		l.reviewDuplicates()
@@ -59,12 +65,34 @@ func (l *loader) reviewDollars(j job) {
 	}
 }
 
-// reviewNodeLabels mentions rules that put every label of a node on every series.
-func (l *loader) reviewNodeLabels(j job) {
+// reviewLabelMaps mentions rules that put every label of an object on every series.
+func (l *loader) reviewLabelMaps(j job) {
 	for i, r := range j.config.RelabelConfigs {
-		if r.Action == relabel.LabelMap && r.Regex.MatchString("__meta_kubernetes_node_label_mangru_probe_9") {
-			path := fmt.Sprintf("%s.relabel_configs[%d]", j.path, i)
-			l.warn(rulePosition(j, i), path, "job %q puts every label of the node on every series; with Karpenter or eksctl those are 20 to 40 labels a series, and each change of one begins all series anew", j.config.JobName)
+		if r.Action != relabel.LabelMap {
+			continue
+		}
+		pos, path := rulePosition(j, i), fmt.Sprintf("%s.relabel_configs[%d]", j.path, i)
+		switch {
+		case r.Regex.MatchString("__meta_kubernetes_node_label_mangru_probe_9"):
+			l.warn(pos, path, "job %q puts every label of the node on every series; with Karpenter or eksctl those are 20 to 40 labels a series, and each change of one begins all series anew", j.config.JobName)
+		case r.Regex.MatchString("__meta_kubernetes_pod_annotation_mangru_probe_9"), r.Regex.MatchString("__meta_kubernetes_service_annotation_mangru_probe_9"):
+			if !strings.HasPrefix(r.Replacement, "__") { // such as __param_$1, which is no label of a series
+				l.warn(pos, path, "job %q puts every annotation on every series; annotations are long and change often, and each change begins all series anew", j.config.JobName)
+			}
+		case r.Regex.MatchString("__meta_kubernetes_pod_label_mangru_probe_9"), r.Regex.MatchString("__meta_kubernetes_service_label_mangru_probe_9"):
+			l.note(pos, path, "job %q puts every label of the pod or service on every series; each change of one begins all series anew", j.config.JobName)
+		}
+	}
+}
+
+// reviewHistograms mentions native histograms that are scraped and not sent.
+func (l *loader) reviewHistograms(j job) {
+	if on := j.config.ScrapeNativeHistograms; on == nil || !*on {
+		return
+	}
+	for _, e := range l.config.Endpoints {
+		if !e.SendNativeHistograms && (e.Jobs == nil || slices.Contains(e.Jobs, j.config.JobName)) {
+			l.warn(j.node.pos, j.path, "job %q scrapes native histograms, which %q does not get: set its send_native_histograms to true", j.config.JobName, e.Name)
 		}
 	}
 }
@@ -136,6 +164,9 @@ func sameTargets(a, b *config.ScrapeConfig) string {
 	if p := nodePath(a); p != "" && p == nodePath(b) {
 		return "both take " + p + " of every node"
 	}
+	if samePage(a, b) && len(a.ServiceDiscoveryConfigs) > 0 && reflect.DeepEqual(a.ServiceDiscoveryConfigs, b.ServiceDiscoveryConfigs) && reflect.DeepEqual(a.RelabelConfigs, b.RelabelConfigs) && sameStatic(a, b) == "" {
+		return "both have the same discovery and the same rules"
+	}
 	return sameStatic(a, b)
 }
 
@@ -188,8 +219,7 @@ func nodePath(sc *config.ScrapeConfig) string {
 
 // sameStatic finds a static target that both jobs list and neither relabels.
 func sameStatic(a, b *config.ScrapeConfig) string {
-	if len(a.RelabelConfigs) > 0 || len(b.RelabelConfigs) > 0 || a.Scheme != b.Scheme || a.MetricsPath != b.MetricsPath ||
-		a.Params.Encode() != b.Params.Encode() {
+	if len(a.RelabelConfigs) > 0 || len(b.RelabelConfigs) > 0 || !samePage(a, b) {
 		return ""
 	}
 	inA := staticAddresses(a)
@@ -199,6 +229,11 @@ func sameStatic(a, b *config.ScrapeConfig) string {
 		}
 	}
 	return ""
+}
+
+// samePage reports whether two jobs scrape the same page of a target.
+func samePage(a, b *config.ScrapeConfig) bool {
+	return a.Scheme == b.Scheme && a.MetricsPath == b.MetricsPath && a.Params.Encode() == b.Params.Encode()
 }
 
 func staticAddresses(sc *config.ScrapeConfig) []string {
@@ -219,18 +254,33 @@ func staticAddresses(sc *config.ScrapeConfig) []string {
 
 // reviewCluster mentions that series of a Kubernetes cluster don't say of which.
 func (l *loader) reviewCluster() {
-	usesKubernetes := false
-	for _, sc := range l.config.ScrapeConfigs {
-		inCluster := slices.ContainsFunc(sc.ServiceDiscoveryConfigs, func(c discovery.Config) bool { return c.Name() == "kubernetes" })
-		setsLabel := slices.ContainsFunc(sc.RelabelConfigs, func(r *relabel.Config) bool { return r.TargetLabel == "cluster" })
-		usesKubernetes = usesKubernetes || inCluster && !setsLabel
-	}
-	if !usesKubernetes || l.config.Global.ExternalLabels.Has("cluster") {
-		return
-	}
 	for _, e := range l.config.Endpoints {
-		if !e.ExternalLabels.Has("cluster") {
-			l.warn(position{file: l.opts.Files[0]}, "", "series sent to %q have no cluster label, so a second cluster in the same workspace cannot be told apart: set external_labels: {cluster: NAME}", e.Name)
+		for _, sc := range l.config.ScrapeConfigs {
+			inCluster := slices.ContainsFunc(sc.ServiceDiscoveryConfigs, func(c discovery.Config) bool { return c.Name() == "kubernetes" })
+			setsLabel := slices.ContainsFunc(sc.RelabelConfigs, func(r *relabel.Config) bool { return r.TargetLabel == clusterLabel })
+			if !inCluster || setsLabel || e.Jobs != nil && !slices.Contains(e.Jobs, sc.JobName) || l.sends(sc.JobName, &e, clusterLabel) {
+				continue
+			}
+			pos, known := l.endpointPos[e.Name]
+			if i := strings.LastIndexByte(e.Name, '#'); !known && i > 0 {
+				pos = l.endpointPos[e.Name[:i]] // a part of an exporter
+			}
+			l.warn(pos, "", "series sent to %q have no cluster label, so a second cluster in the same workspace cannot be told apart: set external_labels: {cluster: NAME}", e.Name)
+			break
 		}
 	}
+}
+
+// clusterLabel is the label by which dashboards and Amazon's de-duplication tell
+// clusters apart.
+const clusterLabel = "cluster"
+
+// sends reports whether the series of a job have a label when they are sent.
+func (l *loader) sends(job string, e *Endpoint, name string) bool {
+	b := labels.NewBuilder(labels.FromStrings(model.MetricNameLabel, "up", model.JobLabel, job, model.InstanceLabel, "localhost:80"))
+	up := frame.Family{Name: "up", Type: frame.TypeGauge}
+	l.config.Programs[job].Apply(b, up)
+	rewrite.ExternalLabels{Labels: e.ExternalLabels}.Apply(b, up)
+	e.Rewrite.Apply(b, up)
+	return b.Get(name) != ""
 }

@@ -65,8 +65,8 @@ func drop(regex string, sources ...string) *relabel.Config {
 	return rule(relabel.Drop, regex, sources...)
 }
 
-// rewrite sets target to replacement if the sources match.
-func rewrite(target, replacement, regex string, sources ...string) *relabel.Config {
+// replace sets target to replacement if the sources match.
+func replace(target, replacement, regex string, sources ...string) *relabel.Config {
 	r := rule(relabel.Replace, regex, sources...)
 	r.TargetLabel, r.Replacement = target, replacement
 	return r
@@ -74,12 +74,12 @@ func rewrite(target, replacement, regex string, sources ...string) *relabel.Conf
 
 // set sets target to a constant.
 func set(target, value string) *relabel.Config {
-	return rewrite(target, value, ".*")
+	return replace(target, value, ".*")
 }
 
 // copyLabel sets target to a label's value if it has one.
 func copyLabel(from, target string) *relabel.Config {
-	return rewrite(target, "$1", "(.+)", from)
+	return replace(target, "$1", "(.+)", from)
 }
 
 func labelMap(regex, replacement string) *relabel.Config {
@@ -110,9 +110,9 @@ func dropOwned() rules {
 // annotations applies prometheus.io/scheme, path and param_*.
 func annotations(prefix string) rules {
 	return rules{
-		rewrite("__scheme__", "$1", "(https?)", prefix+"scheme"),
-		rewrite("__metrics_path__", "$1", "(.+)", prefix+"path"),
-		rewrite("__metrics_path__", "/$1", "([^/].*)", "__metrics_path__"),
+		replace("__scheme__", "$1", "(https?)", prefix+"scheme"),
+		replace("__metrics_path__", "$1", "(.+)", prefix+"path"),
+		replace("__metrics_path__", "/$1", "([^/].*)", "__metrics_path__"),
 		labelMap(prefix+"param_(.+)", "__param_$1"),
 	}
 }
@@ -126,12 +126,12 @@ func dropAnnotatedPods() rules {
 	from := []string{podScrape, metaPodIP, podAnnotation + "port", "__tmp_pod_path"}
 	return rules{
 		set("__tmp_pod_path", "/metrics"),
-		rewrite("__tmp_pod_path", "$1", "(.+)", podAnnotation+"path"),
-		rewrite("__tmp_pod_path", "/$1", "([^/].*)", "__tmp_pod_path"),
-		rewrite("__tmp_pod_page", "$1:$2;$3", `true;([\d.]+);(\d+);(.+)`, from...),
-		rewrite("__tmp_pod_page", "[$1]:$2;$3", `true;([0-9A-Fa-f]*:[0-9A-Fa-f:.]*);(\d+);(.+)`, from...),
+		replace("__tmp_pod_path", "$1", "(.+)", podAnnotation+"path"),
+		replace("__tmp_pod_path", "/$1", "([^/].*)", "__tmp_pod_path"),
+		replace("__tmp_pod_page", "$1:$2;$3", `true;([\d.]+);(\d+);(.+)`, from...),
+		replace("__tmp_pod_page", "[$1]:$2;$3", `true;([0-9A-Fa-f]*:[0-9A-Fa-f:.]*);(\d+);(.+)`, from...),
 		// Without prometheus.io/port the pod's job takes all ports that the pod declares.
-		rewrite("__tmp_pod_page", "$1;$2", `true;;\d+;;(.+);(.+)`, podScrape, podAnnotation+"port", metaContainerPort, serviceAnnotation+"port", "__tmp_address", "__tmp_pod_path"),
+		replace("__tmp_pod_page", "$1;$2", `true;;\d+;;(.+);(.+)`, podScrape, podAnnotation+"port", metaContainerPort, serviceAnnotation+"port", "__tmp_address", "__tmp_pod_path"),
 		&same,
 	}
 }

@@ -4,63 +4,40 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
-
-	"github.com/mangru/mangru/internal/model"
 )
 
-// Headers of a remote write 1.0 request.
+// Headers of a remote-write request.
 const (
-	ContentTypeV1      = "application/x-protobuf"
-	ContentEncoding    = "snappy"
-	VersionHeader      = "X-Prometheus-Remote-Write-Version"
-	VersionHeaderValue = "0.1.0"
+	ContentTypeV1   = "application/x-protobuf"
+	ContentTypeV2   = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+	ContentEncoding = "snappy"
+	VersionHeader   = "X-Prometheus-Remote-Write-Version"
+	// VersionHeaderValue and VersionHeaderValueV2 say which version is spoken.
+	VersionHeaderValue   = "0.1.0"
+	VersionHeaderValueV2 = "2.0.0"
 )
 
-// Field tags of prometheus.WriteRequest and what is inside it.
+// Headers of the answer to a remote write 2.0 request: how much of it was
+// written. A receiver of 1.0 does not send them.
 const (
-	tagRequestSeries = 1<<3 | 2
-	tagSeriesLabels  = 1<<3 | 2
-	tagSeriesSamples = 2<<3 | 2
-	tagLabelName     = 1<<3 | 2
-	tagLabelValue    = 2<<3 | 2
+	WrittenSamplesHeader    = "X-Prometheus-Remote-Write-Samples-Written"
+	WrittenHistogramsHeader = "X-Prometheus-Remote-Write-Histograms-Written"
+	WrittenExemplarsHeader  = "X-Prometheus-Remote-Write-Exemplars-Written"
+)
+
+// Field tags that both versions share: of Sample, and of what Exemplar and
+// Metadata have in common.
+const (
 	tagSampleValue   = 1<<3 | 1
 	tagSampleTime    = 2 << 3
+	tagSeriesSamples = 2<<3 | 2
+	tagExemplarValue = 2<<3 | 1
+	tagExemplarTime  = 3 << 3
+	tagMetadataType  = 1 << 3
 )
-
-// AppendLabels appends the labels fields of one TimeSeries and returns the
-// longer slice. Both lists are sorted by name; a label of external is taken
-// where own has none of that name. The result is what AppendSeries takes, so a
-// series that is sent again and again is encoded once.
-func AppendLabels(dst []byte, own, external []model.Label) []byte {
-	for len(own) > 0 || len(external) > 0 {
-		switch {
-		case len(external) == 0 || (len(own) > 0 && own[0].Name < external[0].Name):
-			dst = appendLabel(dst, own[0])
-			own = own[1:]
-		case len(own) > 0 && own[0].Name == external[0].Name:
-			external = external[1:]
-		default:
-			dst = appendLabel(dst, external[0])
-			external = external[1:]
-		}
-	}
-	return dst
-}
-
-func appendLabel(dst []byte, l model.Label) []byte {
-	size := 1 + uvarintLen(uint64(len(l.Name))) + len(l.Name) +
-		1 + uvarintLen(uint64(len(l.Value))) + len(l.Value)
-	dst = append(dst, tagSeriesLabels)
-	dst = binary.AppendUvarint(dst, uint64(size))
-	dst = append(dst, tagLabelName)
-	dst = binary.AppendUvarint(dst, uint64(len(l.Name)))
-	dst = append(dst, l.Name...)
-	dst = append(dst, tagLabelValue)
-	dst = binary.AppendUvarint(dst, uint64(len(l.Value)))
-	return append(dst, l.Value...)
-}
 
 // Sample is a value at a time in milliseconds since the Unix epoch.
 type Sample struct {
@@ -68,41 +45,92 @@ type Sample struct {
 	Value float64
 }
 
-// AppendSeries appends one TimeSeries of a WriteRequest: labels as AppendLabels
-// wrote them, and the samples in their order.
-func AppendSeries(dst, labels []byte, samples []Sample) []byte {
-	size := len(labels)
-	for _, s := range samples {
-		size += 2 + sampleLen(s) // a sample is shorter than 128 bytes
+// sampleTail is the end of an encoded Sample: its timestamp, which the samples
+// of one scrape share, and which is therefore encoded once.
+type sampleTail struct {
+	time  int64
+	size  int
+	bytes [16]byte // what is beyond size does not count
+}
+
+// set makes the tail that of a time. A field with its zero value is left out,
+// as proto3 has it.
+func (s *sampleTail) set(t int64) {
+	s.time, s.size = t, 0
+	if t != 0 {
+		s.bytes[0] = tagSampleTime
+		s.size = 1 + binary.PutUvarint(s.bytes[1:], uint64(t))
 	}
-	dst = append(dst, tagRequestSeries)
-	dst = binary.AppendUvarint(dst, uint64(size))
-	dst = append(dst, labels...)
-	for _, s := range samples {
-		dst = append(dst, tagSeriesSamples, byte(sampleLen(s)))
-		// A field with its zero value is left out, as proto3 has it. Negative
-		// zero is not the zero value.
-		if b := math.Float64bits(s.Value); b != 0 {
-			dst = append(dst, tagSampleValue)
-			dst = binary.LittleEndian.AppendUint64(dst, b)
-		}
-		if s.Time != 0 {
-			dst = append(dst, tagSampleTime)
-			dst = binary.AppendUvarint(dst, uint64(s.Time))
-		}
+}
+
+// maxSample is the most bytes that appendSample writes, and scribbles on.
+const maxSample = 3 + 8 + 16
+
+// appendSample appends a Sample as a field of a TimeSeries, the same one in both
+// versions. Negative zero is not the zero value.
+func (s *sampleTail) appendSample(dst []byte, t int64, v float64) []byte {
+	if t != s.time {
+		s.set(t)
+	}
+	n := len(dst)
+	dst = slices.Grow(dst, maxSample)[:n+maxSample]
+	b := dst[n : n+maxSample]
+	b[0] = tagSeriesSamples
+	value := math.Float64bits(v)
+	if value == 0 {
+		b[1] = byte(s.size)
+		*(*[16]byte)(b[2:]) = s.bytes
+		return dst[:n+2+s.size]
+	}
+	b[1], b[2] = byte(9+s.size), tagSampleValue
+	binary.LittleEndian.PutUint64(b[3:], value)
+	*(*[16]byte)(b[11:]) = s.bytes
+	return dst[:n+11+s.size]
+}
+
+// appendExemplarSample appends the fields after the labels of an Exemplar.
+func appendExemplarSample(dst []byte, t int64, v float64) []byte {
+	if value := math.Float64bits(v); value != 0 {
+		dst = append(dst, tagExemplarValue)
+		dst = binary.LittleEndian.AppendUint64(dst, value)
+	}
+	if t != 0 {
+		dst = append(dst, tagExemplarTime)
+		dst = binary.AppendUvarint(dst, uint64(t))
 	}
 	return dst
 }
 
-func sampleLen(s Sample) int {
-	n := 0
-	if math.Float64bits(s.Value) != 0 {
-		n += 9
+// appendBytes appends a field that is bytes, a string or a message.
+func appendBytes[T []byte | string](dst []byte, tag byte, v T) []byte {
+	dst = append(dst, tag)
+	dst = binary.AppendUvarint(dst, uint64(len(v)))
+	return append(dst, v...)
+}
+
+// appendVarint appends a field of one of the integer types, unless it is zero.
+func appendVarint(dst []byte, tag byte, v uint64) []byte {
+	if v == 0 {
+		return dst
 	}
-	if s.Time != 0 {
-		n += 1 + uvarintLen(uint64(s.Time))
+	return binary.AppendUvarint(append(dst, tag), v)
+}
+
+// closeMessage writes the length of a message that begins at from and ends with
+// b. Before it, room bytes have been left for the length; where that is not what
+// the length takes, the message is moved.
+func closeMessage(b []byte, from, room int) []byte {
+	size := len(b) - from
+	need := uvarintLen(uint64(size))
+	if need != room {
+		if need > room {
+			b = slices.Grow(b, need-room)
+		}
+		b = b[:len(b)+need-room]
+		copy(b[from+need-room:], b[from:from+size])
 	}
-	return n
+	binary.PutUvarint(b[from-room:], uint64(size))
+	return b
 }
 
 func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }

@@ -1,13 +1,17 @@
-// Package buffer holds frames between scraping and sending, in memory.
+// Package buffer holds frames between scraping and sending.
 //
 //	discover -> scrape -> [buffer] -> send
 //
-// A frame is stored once; each endpoint reads it at its own position, spread
-// over shards by target, so that the samples of one series stay in order. A
-// reader leases spans of the oldest frames, and either acknowledges them or
-// hands them back. What is leased stays; everything else is bounded by bytes
-// and by age, the oldest goes first, and every sample that goes is counted.
+// A frame is stored once; each endpoint reads it at its own position, with as
+// many readers as it likes. A reader leases spans of the oldest frames, and
+// either finishes them or hands them back. A target of which a reader has a
+// span is locked for the endpoint's other readers, so that the samples of one
+// series stay in order. What is leased stays; everything else is bounded by
+// bytes and by age, the oldest goes first, and every sample that goes is
+// counted.
+//
+// Frames that have to wait are compressed: see merge.go.
 //
 // The queue owns the frames it was given; whoever leased a span may read its
-// frame until it settles the lease.
+// frames until it settles the lease.
 package buffer

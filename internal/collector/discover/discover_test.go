@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -40,6 +41,15 @@ func load(t *testing.T, text string) []*config.ScrapeConfig {
 	return list
 }
 
+// build makes a job's list without replicas.
+func build(j *jobTargets, groups []*targetgroup.Group) Job {
+	job, list := j.find(groups)
+	job.found = list
+	s := share{all: true}
+	s.divide(&job, nil)
+	return job
+}
+
 // TestTargetsAgainstPrometheus compares with Prometheus' own way from group to
 // targets, on what the workshop's configurations do with annotations.
 func TestTargetsAgainstPrometheus(t *testing.T) {
@@ -62,7 +72,7 @@ scrape_configs:
 `)[0]
 	group := sc.ServiceDiscoveryConfigs[0].(discovery.StaticConfig)[0]
 	j := &jobTargets{cfg: sc}
-	job := j.build([]*targetgroup.Group{group})
+	job := build(j, []*targetgroup.Group{group})
 
 	want, failures := promscrape.TargetsFromGroup(group, sc, nil, labels.NewBuilder(labels.EmptyLabels()))
 	require.Len(t, failures, 2) // bad/path and toolong
@@ -82,7 +92,7 @@ scrape_configs:
 			}
 		})
 		got[g.URL+ls.Labels().String()] = true
-		require.NotEmpty(t, g.Discovered.Get("__meta_port"))
+		require.NotEmpty(t, g.Discovered().Get("__meta_port"))
 		want := time.Minute
 		if strings.Contains(g.URL, "slow") {
 			want = 5 * time.Minute
@@ -92,9 +102,25 @@ scrape_configs:
 	}
 	require.Equal(t, expected, got)
 	require.Equal(t, map[Reason]int{ReasonRelabel: 1, ReasonInvalid: 2, ReasonSame: 1}, job.DroppedCounts)
+	dropped, err := json.Marshal(job.Dropped())
+	require.NoError(t, err)
+	var shown []struct {
+		Labels       map[string]string `json:"discoveredLabels"`
+		Reason, Text string
+	}
+	require.NoError(t, json.Unmarshal(dropped, &shown))
+	texts := map[string]string{}
+	for _, d := range shown {
+		texts[d.Labels["__address__"]] = d.Reason + " " + d.Text
+	}
+	require.Len(t, texts, 4)
+	require.Equal(t, "relabel ", texts["drop:1"])
+	require.Contains(t, texts["bad/path:1"], "invalid ")
+	require.Contains(t, texts["toolong:1"], "scrape timeout cannot be greater than scrape interval")
+	require.Equal(t, "same http://10.0.0.1:9153/m?keep=a+b&module=http&module=other", texts["10.0.0.1:8081"])
 
 	// The same list again makes the same targets, without work.
-	again := j.build([]*targetgroup.Group{group})
+	again := build(j, []*targetgroup.Group{group})
 	require.Equal(t, job.Targets, again.Targets)
 }
 
@@ -103,7 +129,7 @@ func TestIDs(t *testing.T) {
 	id := func(interval, l string) uint64 {
 		sc := load(t, fmt.Sprintf(text, interval, l))[0]
 		j := &jobTargets{cfg: sc}
-		return j.build(sc.ServiceDiscoveryConfigs[0].(discovery.StaticConfig)).Targets[0].ID
+		return build(j, sc.ServiceDiscoveryConfigs[0].(discovery.StaticConfig)).Targets[0].ID
 	}
 	require.Equal(t, id("15s", "v"), id("30s", "v"), "a setting does not make another target")
 	require.NotEqual(t, id("15s", "v"), id("15s", "w"))
@@ -119,6 +145,22 @@ func (l *lists) apply(jobs []Job) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.jobs = jobs
+}
+
+func (l *lists) get() []Job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.jobs
+}
+
+func (l *lists) ids() map[uint64]bool {
+	ids := map[uint64]bool{}
+	for _, j := range l.get() {
+		for _, t := range j.Targets {
+			ids[t.ID] = true
+		}
+	}
+	return ids
 }
 
 func (l *lists) urls() (out []string) {
@@ -141,6 +183,12 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+func (l *logBuffer) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (l *logBuffer) count(s string) int {

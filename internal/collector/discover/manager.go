@@ -2,24 +2,28 @@ package discover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/mangru/mangru/internal/otelconf"
 )
 
 // State is the latest outcome of discovery.
 type State struct {
 	Jobs       []Job
 	Duplicates []Duplicate
-	// Problems say, by discovery, why it does not run. Each is tried again.
+	// Problems say, by discovery, why it does not work. Each is tried again.
 	Problems map[string]string
 }
 
@@ -29,6 +33,13 @@ type Config struct {
 	Jobs []*config.ScrapeConfig
 	// FirstJobWins leaves a target that several jobs have to the first.
 	FirstJobWins bool
+	// Members share the targets of Jobs; nil if this collector has no replicas.
+	// A member that does not change keeps being the same value.
+	Members Membership
+	// Allocators hand out more jobs, whose targets they have shared already.
+	Allocators []otelconf.TargetAllocator
+	// Shard is $(SHARD) in the jobs that Allocators hand out; "0" if empty.
+	Shard string
 }
 
 // Manager runs the discoveries of all jobs.
@@ -40,14 +51,26 @@ type Manager struct {
 	manager  *discovery.Manager
 	problems *problems
 	running  sync.WaitGroup
+	woken    chan struct{} // has room for one: the members are to be looked at again
 
-	mu       sync.Mutex
-	cfg      Config
-	builders map[string]*jobTargets
-	groups   map[string][]*targetgroup.Group
-	reported map[string]bool // jobs whose doubles were logged
-	surplus  int
-	state    State
+	applying sync.Mutex // one change of configuration at a time
+	stopped  bool       // guarded by applying
+
+	mu         sync.Mutex
+	cfg        Config
+	allocators []*allocatorClient
+	jobs       []job
+	builders   map[string]*jobTargets
+	groups     map[string][]*targetgroup.Group
+	reported   map[string]bool // jobs whose doubles were logged
+	surplus    int
+	state      State
+}
+
+// job is a scrape configuration and whether its targets are to be shared.
+type job struct {
+	cfg    *config.ScrapeConfig
+	shared bool
 }
 
 // New returns a manager that is to be started. It calls apply, one call at a time, whenever the lists
@@ -59,8 +82,7 @@ func New(apply func([]Job), reg prometheus.Registerer, log *slog.Logger) (*Manag
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{
-		log: log, apply: apply, ctx: ctx, cancel: cancel,
-		problems: &problems{log: log, now: make(map[string]string)},
+		log: log, apply: apply, ctx: ctx, cancel: cancel, problems: newProblems(log), woken: make(chan struct{}, 1),
 		builders: make(map[string]*jobTargets), reported: make(map[string]bool),
 	}
 	m.manager = discovery.NewManager(ctx, log, reg, sd, discovery.Name("scrape"))
@@ -76,23 +98,89 @@ func New(apply func([]Job), reg prometheus.Registerer, log *slog.Logger) (*Manag
 func (m *Manager) Start() {
 	m.running.Go(func() { _ = m.manager.Run() }) // ends with ctx, and says only that
 	m.running.Go(m.receive)
+	m.running.Go(m.followMembers)
 }
 
 // Apply replaces what is looked for. A discovery whose settings stay goes on
-// with what it has found.
+// with what it has found, and so does an allocator.
 func (m *Manager) Apply(cfg Config) error {
-	m.mu.Lock()
-	builders := make(map[string]*jobTargets, len(cfg.Jobs))
-	sds := make(map[string]discovery.Configs, len(cfg.Jobs))
-	for _, sc := range cfg.Jobs {
-		b := m.builders[sc.JobName]
-		if b == nil || !reflect.DeepEqual(b.cfg, sc) {
-			b = &jobTargets{cfg: sc}
-		}
-		builders[sc.JobName] = b
-		sds[sc.JobName] = m.problems.guard(sc.ServiceDiscoveryConfigs)
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	if m.stopped {
+		return errStopped
 	}
-	m.cfg, m.builders = cfg, builders
+	if s, ok := cfg.Members.(Shard); ok {
+		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	clients, err := m.allocatorClients(cfg)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	old := m.allocators
+	m.cfg, m.allocators = cfg, clients
+	m.mu.Unlock()
+	for _, c := range old {
+		if !slices.Contains(clients, c) {
+			c.stop()
+		}
+	}
+	for _, c := range clients {
+		if !slices.Contains(old, c) {
+			m.running.Go(func() { c.run(m.allocated) })
+		}
+	}
+	select {
+	case m.woken <- struct{}{}:
+	default:
+	}
+	return m.update()
+}
+
+// allocated takes over that an allocator hands out other jobs.
+func (m *Manager) allocated() {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	if err := m.update(); err != nil {
+		m.log.Error("the jobs of a target allocator could not be taken over", "err", err)
+	}
+}
+
+// update runs the discoveries of the jobs that there are now. The caller holds
+// applying.
+func (m *Manager) update() error {
+	m.mu.Lock()
+	m.jobs = m.jobs[:0:0]
+	named := make(map[string]bool)
+	for _, sc := range m.cfg.Jobs {
+		m.jobs = append(m.jobs, job{sc, true})
+		named[sc.JobName] = true
+	}
+	for _, c := range m.allocators {
+		var twice []string
+		for _, sc := range c.current() {
+			if named[sc.JobName] {
+				twice = append(twice, sc.JobName)
+				continue
+			}
+			named[sc.JobName] = true
+			m.jobs = append(m.jobs, job{sc, false})
+		}
+		c.refused(twice)
+	}
+	builders := make(map[string]*jobTargets, len(m.jobs))
+	sds := make(map[string]discovery.Configs, len(m.jobs))
+	for _, j := range m.jobs {
+		b := m.builders[j.cfg.JobName]
+		if b == nil || !reflect.DeepEqual(b.cfg, j.cfg) {
+			b = &jobTargets{cfg: j.cfg}
+		}
+		builders[j.cfg.JobName] = b
+		sds[j.cfg.JobName] = m.problems.guard(j.cfg.ServiceDiscoveryConfigs)
+	}
+	m.builders = builders
 	m.mu.Unlock()
 	if err := m.manager.ApplyConfig(sds); err != nil {
 		return fmt.Errorf("starting service discovery: %w", err)
@@ -104,6 +192,39 @@ func (m *Manager) Apply(cfg Config) error {
 func (m *Manager) receive() {
 	for groups := range m.manager.SyncCh() {
 		m.rebuild(groups)
+	}
+}
+
+// followMembers makes the lists anew when the members change, or a time comes
+// that they have set.
+func (m *Manager) followMembers() {
+	for {
+		m.mu.Lock()
+		who := m.cfg.Members
+		m.mu.Unlock()
+		var changed <-chan struct{}
+		var due <-chan time.Time
+		var timer *time.Timer
+		if who != nil {
+			changed = who.Changed() // before Ring, so that no change is missed
+			m.rebuild(nil)
+			if next := who.Ring().Next(time.Now()); !next.IsZero() {
+				timer = time.NewTimer(time.Until(next))
+				due = timer.C
+			}
+		}
+		select {
+		case <-m.ctx.Done():
+		case <-m.woken:
+		case <-changed:
+		case <-due:
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if m.ctx.Err() != nil {
+			return
+		}
 	}
 }
 
@@ -120,15 +241,42 @@ func (m *Manager) rebuild(groups map[string][]*targetgroup.Group) {
 	if m.groups == nil {
 		return // nothing is known yet
 	}
-	jobs := make([]Job, 0, len(m.cfg.Jobs))
-	for _, sc := range m.cfg.Jobs {
-		jobs = append(jobs, m.builders[sc.JobName].build(m.groups[sc.JobName]))
+	jobs := make([]Job, len(m.jobs))
+	lists := make([][]found, len(m.jobs))
+	for i, j := range m.jobs {
+		jobs[i], lists[i] = m.builders[j.cfg.JobName].find(m.groups[j.cfg.JobName])
 	}
-	dups, surplus := duplicates(jobs, m.cfg.FirstJobWins)
+	dups, surplus := duplicates(jobs, lists, m.cfg.FirstJobWins)
+	ours := shareOf(m.cfg.Members, time.Now())
+	everything := share{all: true, now: ours.now}
+	for i, j := range m.jobs {
+		s := &everything
+		if j.shared {
+			s = &ours
+		}
+		jobs[i].found, jobs[i].shared = lists[i], j.shared
+		s.divide(&jobs[i], m.former(s, j.cfg.JobName))
+	}
 	m.report(dups)
 	m.surplus = surplus
 	m.state = State{Jobs: jobs, Duplicates: dups}
 	m.apply(jobs)
+}
+
+// former returns the IDs on a job's last list, if that matters.
+func (m *Manager) former(s *share, job string) map[uint64]bool {
+	if s.all {
+		return nil
+	}
+	ids := make(map[uint64]bool)
+	for i := range m.state.Jobs {
+		if j := &m.state.Jobs[i]; j.Config.JobName == job {
+			for k := range j.Targets {
+				ids[j.Targets[k].ID] = true
+			}
+		}
+	}
+	return ids
 }
 
 // report logs doubles once for each combination of jobs.
@@ -164,43 +312,28 @@ func (m *Manager) State() State {
 	return st
 }
 
+// HandedOver waits until replicas scrape all targets of this collector, which is
+// about to end, or until it is clear that none will; see members.Watch. It
+// returns nil at once if there is nobody to share with. Until then, the lists
+// must go on being scraped.
+func (m *Manager) HandedOver(ctx context.Context) error {
+	m.mu.Lock()
+	who := m.cfg.Members
+	m.mu.Unlock()
+	if w, ok := who.(interface{ HandedOver(context.Context) error }); ok {
+		return w.HandedOver(ctx)
+	}
+	return nil
+}
+
 // Stop ends all discoveries and waits for them.
 func (m *Manager) Stop() {
 	m.cancel()
+	m.applying.Lock()
+	m.stopped = true // nothing is started any more
+	m.applying.Unlock()
 	m.running.Wait()
 }
 
-type collector struct{ m *Manager }
-
-var (
-	descDuplicates = prometheus.NewDesc("mangru_collector_duplicate_targets",
-		"Targets that another one before them reads too, at the same address, path and parameters.", nil, nil)
-	descDropped = prometheus.NewDesc("mangru_collector_dropped_targets",
-		"Discovered targets that are not scraped, by reason.", []string{"job", "reason"}, nil)
-	descProblems = prometheus.NewDesc("mangru_collector_failed_discoveries",
-		"Service discoveries that could not be set up and are tried again.", nil, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descDuplicates
-	ch <- descDropped
-	ch <- descProblems
-}
-
-// Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	c.m.mu.Lock()
-	surplus, jobs := c.m.surplus, c.m.state.Jobs
-	c.m.mu.Unlock()
-	gauge := func(d *prometheus.Desc, v int, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
-	}
-	gauge(descDuplicates, surplus)
-	gauge(descProblems, len(c.m.problems.list()))
-	for _, j := range jobs {
-		for reason, n := range maps.All(j.DroppedCounts) {
-			gauge(descDropped, n, j.Config.JobName, string(reason))
-		}
-	}
-}
+// errStopped refuses a configuration for a manager that has ended.
+var errStopped = errors.New("service discovery has stopped")

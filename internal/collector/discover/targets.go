@@ -2,7 +2,8 @@ package discover
 
 import (
 	"encoding/binary"
-	"fmt"
+	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,33 +17,125 @@ import (
 
 // Target is one place to scrape.
 type Target struct {
-	// ID is the same in every list for as long as job, address and visible
-	// labels are.
+	// ID is the same in every list, of every replica, for as long as job,
+	// address and visible labels are.
 	ID uint64
 	// Labels are those after relabelling, with the __ settings.
-	Labels labels.Labels
-	// Discovered are those before relabelling.
-	Discovered labels.Labels
-	URL        string
-	Interval   time.Duration
-	Timeout    time.Duration
+	Labels   labels.Labels
+	URL      string
+	Interval time.Duration
+	Timeout  time.Duration
+	// From and Until bound the times at which this collector scrapes the target:
+	// From <= t < Until, a zero time is no bound. Outside, a replica does.
+	From, Until time.Time
+
+	origin origin
+}
+
+// Discovered returns the labels before relabelling. They are put together anew
+// each time.
+func (t *Target) Discovered() labels.Labels { return t.origin.labels() }
+
+// origin is where a target comes from.
+type origin struct {
+	cfg   *config.ScrapeConfig
+	group *targetgroup.Group
+	index int // in the group's targets
+}
+
+// labels returns the labels before relabelling.
+func (o origin) labels() labels.Labels {
+	b := labels.NewBuilder(labels.EmptyLabels())
+	scrape.PopulateDiscoveredLabels(b, o.cfg, o.group.Targets[o.index], o.group.Labels)
+	return b.Labels()
+}
+
+// relabel returns the labels after relabelling, none if that drops the target.
+func (o origin) relabel(b *labels.Builder) (labels.Labels, error) {
+	return scrape.PopulateLabels(b, o.cfg, o.group.Targets[o.index], o.group.Labels)
+}
+
+// url returns where a target with the given labels after relabelling is.
+func (o origin) url(ls labels.Labels) string {
+	return scrape.NewTarget(ls, o.cfg, nil, nil).URL().String()
 }
 
 // Job is a scrape configuration and its targets.
 type Job struct {
-	Config  *config.ScrapeConfig
+	Config *config.ScrapeConfig
+	// Targets are those of this replica, now or from a known time on.
 	Targets []Target
-	// Dropped are targets that are not scraped, the first of them; the counts
-	// are complete.
-	Dropped       []Dropped
+	// Moved are the IDs of targets that were on the last list and now are a
+	// replica's: their series have not ended.
+	Moved []uint64
+	// Total counts the targets of all replicas.
+	Total int
+	// DroppedCounts are the targets that are not scraped, by reason.
 	DroppedCounts map[Reason]int
+
+	dropped []dropped // the first of them
+	found   []found   // the targets of all replicas
+	shared  bool      // by the members, and with other collectors
+}
+
+// Dropped returns the first of the targets that are not scraped, as many as
+// keep_dropped_targets says, else 200.
+func (j *Job) Dropped() []Dropped {
+	out := make([]Dropped, 0, len(j.dropped))
+	for _, d := range j.dropped {
+		out = append(out, Dropped{Reason: d.reason, Text: d.text(), origin: d.origin})
+	}
+	return out
+}
+
+// drop counts a target that is not scraped and keeps it to be shown, if there
+// is room.
+func (j *Job) drop(o origin, reason Reason) {
+	j.DroppedCounts[reason]++
+	show := int(j.Config.KeepDroppedTargets)
+	if show == 0 {
+		show = defaultShown
+	}
+	if len(j.dropped) < show {
+		j.dropped = append(j.dropped, dropped{o, reason})
+	}
 }
 
 // Dropped is a target that is not scraped.
 type Dropped struct {
-	Discovered map[string]string `json:"discoveredLabels"`
-	Reason     Reason            `json:"reason"`
-	Text       string            `json:"text,omitempty"`
+	Reason Reason
+	// Text is the error, or the URL of a target that another one stands for.
+	Text string
+
+	origin origin
+}
+
+// Discovered returns the labels before relabelling.
+func (d Dropped) Discovered() labels.Labels { return d.origin.labels() }
+
+// MarshalJSON implements json.Marshaler.
+func (d Dropped) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Discovered map[string]string `json:"discoveredLabels"`
+		Reason     Reason            `json:"reason"`
+		Text       string            `json:"text,omitempty"`
+	}{d.Discovered().Map(), d.Reason, d.Text})
+}
+
+type dropped struct {
+	origin
+	reason Reason
+}
+
+func (d dropped) text() string {
+	ls, err := d.relabel(labels.NewBuilder(labels.EmptyLabels()))
+	switch {
+	case err != nil:
+		return err.Error()
+	case d.reason == ReasonSame, d.reason == ReasonDuplicate:
+		return d.url(ls)
+	}
+	return ""
 }
 
 // Reason is why a target is not scraped.
@@ -60,80 +153,123 @@ const (
 // job does not say.
 const defaultShown = 200
 
-// result is what relabelling made of one discovered target.
-type result struct {
-	target  Target
-	hash    uint64 // Prometheus' notion of the same target
-	dropped *Dropped
+// record is what is kept of a target that relabelling has let through.
+type record struct {
+	index int // in the group's targets
+	// id is that of the Target, before two that collide are told apart.
+	id uint64
+	// hash is Prometheus' notion of the same target: labels and URL.
+	hash uint64
+	// url is a hash of the URL alone.
+	url uint64
+	// key decides which replica scrapes the target.
+	key uint64
+	// made is the target, nil while it is not this replica's.
+	made *Target
+}
+
+// relabelled is what became of one group of targets.
+type relabelled struct {
+	kept []record
+	// lost are the indexes of those that are not kept, and invalid those among
+	// them that are no targets.
+	lost, invalid []int32
 }
 
 // jobTargets relabels the groups of one job. A group that was there the last
 // time, which is most of them, is not relabelled again: discoveries replace a
 // group that changes.
 type jobTargets struct {
-	cfg   *config.ScrapeConfig
-	known map[*targetgroup.Group][]result
+	cfg *config.ScrapeConfig
+	// known has nil for a group that relabelling drops as a whole, which is most
+	// of them: each job looks at all pods of a cluster and keeps few.
+	known map[*targetgroup.Group]*relabelled
 }
 
-// build makes the job's list of targets from all its groups.
-func (j *jobTargets) build(groups []*targetgroup.Group) Job {
-	job := Job{Config: j.cfg, DroppedCounts: make(map[Reason]int)}
-	show := int(j.cfg.KeepDroppedTargets)
-	if show == 0 {
-		show = defaultShown
-	}
-	next := make(map[*targetgroup.Group][]result, len(groups))
+// found is a target of a job before it is known who scrapes it.
+type found struct {
+	*record
+	group *targetgroup.Group
+	id    uint64
+}
+
+// find relabels what is new among the groups and returns the job's targets, and
+// the job with those that are not counted in.
+func (j *jobTargets) find(groups []*targetgroup.Group) (job Job, list []found) {
+	job = Job{Config: j.cfg, DroppedCounts: make(map[Reason]int)}
+	next := make(map[*targetgroup.Group]*relabelled, len(groups))
+	// Which of two equal targets is kept, and which of two that collide gets
+	// another ID, must not change from list to list or between replicas.
+	groups = slices.Clone(groups)
+	slices.SortStableFunc(groups, func(a, b *targetgroup.Group) int { return strings.Compare(a.Source, b.Source) })
 	seen := make(map[uint64]bool)
 	ids := make(map[uint64]bool)
-	drop := func(d Dropped) {
-		job.DroppedCounts[d.Reason]++
-		if len(job.Dropped) < show {
-			job.Dropped = append(job.Dropped, d)
-		}
-	}
+	r := relabeller{cfg: j.cfg, b: labels.NewBuilder(labels.EmptyLabels())}
 	for _, g := range groups {
-		results, ok := j.known[g]
+		res, ok := j.known[g]
 		if !ok {
-			results = relabelGroup(g, j.cfg)
+			res = r.group(g)
 		}
-		next[g] = results
-		for _, r := range results {
-			switch {
-			case r.dropped != nil:
-				drop(*r.dropped)
-			case seen[r.hash]:
-				drop(Dropped{Discovered: r.target.Discovered.Map(), Reason: ReasonSame, Text: r.target.URL})
-			default:
-				seen[r.hash] = true
-				t := r.target
-				if ids[t.ID] { // differs in settings only, which do not make the ID
-					t.ID ^= r.hash
-				}
-				ids[t.ID] = true
-				job.Targets = append(job.Targets, t)
+		next[g] = res
+		if res == nil {
+			for i := range g.Targets {
+				job.drop(origin{j.cfg, g, i}, ReasonRelabel)
 			}
+			continue
+		}
+		for _, i := range res.lost {
+			reason := ReasonRelabel
+			if slices.Contains(res.invalid, i) {
+				reason = ReasonInvalid
+			}
+			job.drop(origin{j.cfg, g, int(i)}, reason)
+		}
+		for i := range res.kept {
+			rec := &res.kept[i]
+			if seen[rec.hash] {
+				job.drop(origin{j.cfg, g, rec.index}, ReasonSame)
+				continue
+			}
+			seen[rec.hash] = true
+			id := rec.id
+			if ids[id] { // differs in settings only, which do not make the ID
+				id ^= rec.hash
+			}
+			ids[id] = true
+			list = append(list, found{record: rec, group: g, id: id})
 		}
 	}
 	j.known = next
-	return job
+	return job, list
 }
 
-func relabelGroup(g *targetgroup.Group, cfg *config.ScrapeConfig) []result {
-	out := make([]result, 0, len(g.Targets))
-	b := labels.NewBuilder(labels.EmptyLabels())
-	for _, t := range g.Targets {
-		scrape.PopulateDiscoveredLabels(b, cfg, t, g.Labels)
-		discovered := b.Labels()
-		ls, err := scrape.PopulateLabels(b, cfg, t, g.Labels)
+// relabeller relabels groups of a job.
+type relabeller struct {
+	cfg *config.ScrapeConfig
+	b   *labels.Builder
+	h   xxhash.Digest
+}
+
+// group returns what becomes of a group; nil if relabelling drops all of it.
+func (r *relabeller) group(g *targetgroup.Group) *relabelled {
+	out := &relabelled{}
+	for i := range g.Targets {
+		o := origin{r.cfg, g, i}
+		ls, err := o.relabel(r.b)
 		switch {
 		case err != nil:
-			out = append(out, result{dropped: &Dropped{discovered.Map(), ReasonInvalid, err.Error()}})
+			out.lost = append(out.lost, int32(i))
+			out.invalid = append(out.invalid, int32(i))
 		case !visible(ls):
-			out = append(out, result{dropped: &Dropped{Discovered: discovered.Map(), Reason: ReasonRelabel}})
+			out.lost = append(out.lost, int32(i))
 		default:
-			out = append(out, newResult(ls, discovered, cfg, t, g))
+			out.kept = append(out.kept, r.record(o, ls))
 		}
 	}
+	if len(out.lost) == len(g.Targets) && len(out.invalid) == 0 {
+		return nil
+	}
+	out.kept, out.lost = slices.Clip(out.kept), slices.Clip(out.lost)
 	return out
 }
 
@@ -144,79 +280,57 @@ func visible(ls labels.Labels) (some bool) {
 	return some
 }
 
-func newResult(ls, discovered labels.Labels, cfg *config.ScrapeConfig, t commonmodel.LabelSet, g *targetgroup.Group) result {
-	url := scrape.NewTarget(ls, cfg, t, g.Labels).URL().String()
+// record computes what a target is recognised by.
+func (r *relabeller) record(o origin, ls labels.Labels) record {
+	url := o.url(ls)
+	out := record{index: o.index, url: xxhash.Sum64String(url), made: o.target(ls, url)}
+	write := func(parts ...string) {
+		for _, s := range parts {
+			_, _ = r.h.WriteString(s)
+			_, _ = r.h.WriteString("\xff") // is in no UTF-8
+		}
+	}
+
+	r.h.Reset()
+	_, _ = r.h.Write(binary.LittleEndian.AppendUint64(nil, ls.Hash()))
+	write(url)
+	out.hash = r.h.Sum64()
+
+	r.h.Reset()
+	write(r.cfg.JobName, url)
+	ls.Range(func(l labels.Label) {
+		if !strings.HasPrefix(l.Name, commonmodel.ReservedLabelPrefix) {
+			write(l.Name, l.Value)
+		}
+	})
+	out.id = r.h.Sum64()
+
+	// Labels come and go with pods and with rules; a target stays with its
+	// replica. What the URL does not tell apart, say targets behind one proxy,
+	// the instance or the socket does.
+	r.h.Reset()
+	write(r.cfg.JobName, url, ls.Get(commonmodel.InstanceLabel), ls.Get(scrape.UnixSocketLabel))
+	out.key = r.h.Sum64()
+	return out
+}
+
+// target returns the target with the given labels after relabelling.
+func (o origin) target(ls labels.Labels, url string) *Target {
 	// PopulateLabels has parsed both and refused what does not parse.
 	interval, _ := commonmodel.ParseDuration(ls.Get(commonmodel.ScrapeIntervalLabel))
 	timeout, _ := commonmodel.ParseDuration(ls.Get(commonmodel.ScrapeTimeoutLabel))
-	h := xxhash.New()
-	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, ls.Hash()))
-	_, _ = h.WriteString(url)
-	all := h.Sum64()
-	h.Reset()
-	_, _ = h.WriteString(cfg.JobName + "\xff" + url)
-	ls.Range(func(l labels.Label) {
-		if !strings.HasPrefix(l.Name, commonmodel.ReservedLabelPrefix) {
-			_, _ = h.WriteString("\xff" + l.Name + "\xff" + l.Value)
-		}
-	})
-	return result{hash: all, target: Target{
-		ID: h.Sum64(), Labels: ls, Discovered: discovered, URL: url,
-		Interval: time.Duration(interval), Timeout: time.Duration(timeout),
-	}}
-}
-
-// Duplicate is one address, path and parameters that are scraped more than once.
-type Duplicate struct {
-	URL string `json:"url"`
-	// Jobs are in the order of the configuration; one that has the target twice
-	// by itself, under different labels, is named once.
-	Jobs []string `json:"jobs"`
-	// Dropped says that only the first target is scraped.
-	Dropped bool `json:"onlyFirst"`
-}
-
-// String names the jobs.
-func (d Duplicate) String() string {
-	return fmt.Sprintf("%s by jobs %s", d.URL, strings.Join(d.Jobs, ", "))
-}
-
-// duplicates finds what is scraped more than once, by several jobs or by one
-// under different labels (two annotated services before the same pods). With
-// firstWins it leaves the first target only.
-func duplicates(jobs []Job, firstWins bool) (dups []Duplicate, surplus int) {
-	owner := make(map[string]int) // the first job by URL
-	at := make(map[string]int)    // place in dups by URL
-	for i := range jobs {
-		j := &jobs[i]
-		kept := j.Targets[:0]
-		for _, t := range j.Targets {
-			first, taken := owner[t.URL]
-			if !taken {
-				owner[t.URL] = i
-				kept = append(kept, t)
-				continue
-			}
-			surplus++
-			k, ok := at[t.URL]
-			if !ok {
-				k = len(dups)
-				at[t.URL] = k
-				dups = append(dups, Duplicate{URL: t.URL, Jobs: []string{jobs[first].Config.JobName}, Dropped: firstWins})
-			}
-			if d := &dups[k]; d.Jobs[len(d.Jobs)-1] != j.Config.JobName {
-				d.Jobs = append(d.Jobs, j.Config.JobName)
-			}
-			if !firstWins {
-				kept = append(kept, t)
-				continue
-			}
-			j.DroppedCounts[ReasonDuplicate]++
-			if len(j.Dropped) < defaultShown {
-				j.Dropped = append(j.Dropped, Dropped{t.Discovered.Map(), ReasonDuplicate, t.URL})
-			}
-		}
-		j.Targets = kept
+	return &Target{
+		Labels: ls, URL: url, Interval: time.Duration(interval), Timeout: time.Duration(timeout), origin: o,
 	}
-	return dups, surplus
+}
+
+// target returns the target itself, relabelling again if it was another replica's.
+func (f *found) target(cfg *config.ScrapeConfig) *Target {
+	if f.made == nil {
+		o := origin{cfg, f.group, f.index}
+		if ls, err := o.relabel(labels.NewBuilder(labels.EmptyLabels())); err == nil { // it was nil before
+			f.made = o.target(ls, o.url(ls))
+		}
+	}
+	return f.made
 }

@@ -1,61 +1,111 @@
 package scrape
 
 import (
+	"hash/maphash"
 	"math"
-	"strings"
+	"math/bits"
+	"slices"
+	"sort"
+	"unique"
 
-	"github.com/cespare/xxhash/v2"
+	commonmodel "github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/mangru/mangru/internal/model"
 )
 
-// dropped is the slot of a series that relabelling drops.
-const dropped int32 = -1
+// What a line that is no series of ours has in place of a slot.
+const (
+	dropped  int32 = -1 // metric relabelling drops the series
+	filtered int32 = -2 // the job's program drops it
+	comment  int32 = -3 // a comment that says nothing; below it, see familyLine
+)
+
+// familyLine returns the slot of a line about the family with an index. A TYPE
+// line says which type as well; others have 0, a TYPE line its number plus one.
+func familyLine(family int, typ int32) int32 { return comment - 1 - 16*int32(family) - typ }
+
+// lineFamily undoes familyLine.
+func lineFamily(slot int32) (family int, typ int32) {
+	n := comment - 1 - slot
+	return int(n / 16), n % 16
+}
+
+// line is what is known about one line of the target's page: a series up to its
+// value, or a whole comment. The text itself is not kept; its hash is seeded
+// anew in each process, so no page can be made to clash.
+type line struct {
+	hash    uint64
+	size    uint32 // of the text in bytes
+	slot    int32
+	seen    uint32 // the pass that last took its sample, see known
+	visited uint32 // the pass that last met it
+}
 
 // cache is what is known about the series of one target. All of it serves one
 // pass over a page: begin, read, succeed or fail, report, frame.
 type cache struct {
 	target uint64
+	job    string
+	seed   maphash.Seed
 	sp     *spec
 
-	// Finished series. list only ever grows, so shapes share its front.
-	shape    *model.Shape
-	list     []model.Series
-	slots    []slot
-	byLabels map[uint64]int32 // hash of the finished labels; slots chain by same
-	strings  map[string]string
+	// Finished series. Slots are only ever added, so shapes share their front.
+	shape     *model.Shape
+	labels    model.LabelsBuilder
+	flags     []uint8   // by slot
+	own       []ownTime // by slot; nil until a sample has a time of its own
+	families  []unique.Handle[model.Family]
+	family    []uint16               // by slot, as in model.Shape
+	retold    bool                   // the families have changed since the last shape
+	exemplars map[int32]seenExemplar // by slot; nil until there is one
+	starts    map[int32]begun        // when series began, by slot; nil until one says
 
-	// Series by their text on the page.
-	entries []entry
-	byText  map[uint64]int32 // hash of the text; entries chain by same
-	text    []byte           // the texts, one after the other
-	order   []int32          // entries in the order of the last page
-	reorder []int32          // and of this one
+	// Lines in the order of the last good page, then those that failed pages
+	// have added. table finds them by hash; it is made when it is needed.
+	lines   []line
+	table   []int32 // line number plus one, open addressing
+	reports [reportCount]int32
 
 	pass        uint32 // number of this pass
 	lastSuccess uint32 // number of the last pass over a page without an error
 	live        int    // series of the target that have not ended
+	calm        int    // good passes since something was new
+	restless    int    // good passes in a row whose order was another
 
-	// This pass.
-	now    int64
-	values []float64
-	extras []model.Extra
-	pos    int // where in order the next series is expected
-	undo   []undo
-
-	builder labels.Builder
+	*passState
 }
 
-// slot is one finished series.
-type slot struct {
-	same    int32  // the next slot with the same hash, or -1
-	filled  uint32 // the pass that put a value in
-	tracked uint32 // the pass that last saw it, so far as staleness goes
-	live    bool   // tracked when last a frame was made
-	report  bool   // about the scrape itself
-	own     *ownTime
+// passState is what only a pass needs. It is borrowed for its time.
+type passState struct {
+	now     int64
+	values  []float64
+	times   []int64 // nil until a sample has a time of its own
+	extras  []model.Extra
+	next    int  // the line that is expected
+	moved   bool // some line was not the one expected
+	kept    int  // lines at the front that were met in order, if moved
+	order   []int32
+	undo    []undo
+	current int              // family of the last comment plus one, or 0
+	typ     model.MetricType // of the last TYPE line
+	added   bool             // there was a new line
+
+	builder  labels.Builder
+	finished []model.Label
+	tail     []byte // a last line and its line feed
+	piece    []byte // for Prometheus' parser
 }
+
+// Flags of a slot.
+const (
+	tracked  uint8 = 1 << iota // seen in this pass, so far as staleness goes
+	live                       // tracked at the end of the pass before
+	filled                     // has a value of this pass, at the pass's time
+	timed                      // has a value of this pass, with its own time
+	hasOwn                     // has had a sample with its own time, see cache.own
+	isReport                   // about the scrape itself
+)
 
 // ownTime is the last sample of a series that had a time of its own.
 type ownTime struct {
@@ -66,26 +116,15 @@ type ownTime struct {
 // undo restores a slot's own time when the pass fails.
 type undo struct {
 	slot int32
+	was  uint8 // hasOwn or 0
 	had  ownTime
 }
 
-// entry is one text by which the target has shown a series.
-type entry struct {
-	hash      uint64
-	from, len uint32 // in text
-	slot      int32
-	same      int32  // the next entry with the same hash, or -1
-	rank      int32  // place in order
-	seen      uint32 // the pass that last saw it
-}
-
-func newCache(target, generation uint64) *cache {
-	return &cache{
-		target: target, pass: 1,
-		shape:    &model.Shape{Target: target, Generation: generation},
-		byLabels: make(map[uint64]int32), byText: make(map[uint64]int32),
-		strings: make(map[string]string), builder: *labels.NewBuilder(labels.EmptyLabels()),
-	}
+func newCache(target, generation uint64, job string) *cache {
+	c := &cache{target: target, job: job, pass: 1, seed: maphash.MakeSeed()}
+	c.shape = &model.Shape{Target: target, Generation: generation, Job: job}
+	c.forgetTexts()
+	return c
 }
 
 // use prepares for passes under a spec. When the settings that finish a series
@@ -95,162 +134,199 @@ func (c *cache) use(sp *spec) {
 	if c.sp == sp {
 		return
 	}
-	if c.sp != nil && (!sp.plan.relabelsLike(c.sp.plan) || !labels.Equal(sp.public, c.sp.public)) {
+	if c.sp != nil && (!sp.plan.relabelsLike(c.sp.plan) || !labels.Equal(sp.public, c.sp.public) ||
+		sp.plan.looksAtDiscovery() && !labels.Equal(sp.Discovered, c.sp.Discovered)) {
 		c.forgetTexts()
 	}
 	c.sp = sp
 }
 
 func (c *cache) forgetTexts() {
-	c.entries, c.text, c.order = c.entries[:0], c.text[:0], c.order[:0]
-	clear(c.byText)
+	c.lines, c.table = nil, nil
+	for i := range c.reports {
+		c.reports[i] = math.MinInt32
+	}
 }
 
-func (c *cache) begin(now int64) {
+// begin starts a pass at a time in milliseconds since the Unix epoch.
+func (c *cache) begin(now int64, state *passState) {
 	c.pass++
-	c.now, c.pos = now, 0
-	c.reorder, c.undo = c.reorder[:0], c.undo[:0]
+	c.passState = state
+	state.now, state.next, state.moved, state.kept = now, 0, false, 0
+	state.order, state.undo = state.order[:0], state.undo[:0]
+	state.current, state.typ, state.added = 0, model.TypeUnknown, false
+	for i, f := range c.flags {
+		c.flags[i] = f&(hasOwn|isReport) | f&tracked<<1
+	}
 	c.clearFrame()
 }
 
 func (c *cache) clearFrame() {
-	c.values = make([]float64, len(c.list), len(c.list)+len(c.list)/16+8)
+	n := len(c.flags)
+	c.values = make([]float64, n, n+n/64+reportCount)
 	for i := range c.values {
 		c.values[i] = model.Absent()
 	}
-	c.extras = nil
+	c.times, c.extras = nil, nil
 }
 
-// find returns the entry of a text that follows the one found last, or -1.
-func (c *cache) find(text []byte, hash uint64) int32 {
-	// Most pages list the same series in the same order as the one before.
-	if c.pos < len(c.order) {
-		id := c.order[c.pos]
-		if e := &c.entries[id]; e.hash == hash && string(c.text[e.from:e.from+e.len]) == string(text) {
-			c.pos++
-			return id
+// find returns the number of the line with a text, or -1.
+func (c *cache) find(hash uint64, size int) int32 {
+	if c.next < len(c.lines) {
+		if l := &c.lines[c.next]; l.hash == hash && int(l.size) == size {
+			return int32(c.next)
 		}
 	}
-	id := c.findApart(text, hash)
-	if id >= 0 {
-		if rank := int(c.entries[id].rank); rank < len(c.order) && c.order[rank] == id {
-			c.pos = rank + 1
-		}
+	if c.table == nil {
+		c.makeTable()
 	}
-	return id
-}
-
-// findApart returns the entry of a text wherever it stands, or -1.
-func (c *cache) findApart(text []byte, hash uint64) int32 {
-	id, ok := c.byText[hash]
-	if !ok {
-		return -1
-	}
-	for ; id >= 0; id = c.entries[id].same {
-		if e := &c.entries[id]; string(c.text[e.from:e.from+e.len]) == string(text) {
-			return id
+	mask := uint64(len(c.table) - 1)
+	for at := hash & mask; c.table[at] != 0; at = (at + 1) & mask {
+		if l := &c.lines[c.table[at]-1]; l.hash == hash && int(l.size) == size {
+			return c.table[at] - 1
 		}
 	}
 	return -1
 }
 
-// addEntry remembers what a text stands for.
-func (c *cache) addEntry(text []byte, hash uint64, slot int32) int32 {
-	id := int32(len(c.entries))
-	same := int32(-1)
-	if first, ok := c.byText[hash]; ok {
-		same = first
+func (c *cache) makeTable() {
+	c.table = make([]int32, 1<<bits.Len(uint(max(15, 2*len(c.lines)))))
+	for i := range c.lines {
+		c.enter(int32(i))
 	}
-	c.byText[hash] = id
-	c.entries = append(c.entries, entry{
-		hash: hash, from: uint32(len(c.text)), len: uint32(len(text)), slot: slot, same: same,
-	})
-	c.text = append(c.text, text...)
+}
+
+func (c *cache) enter(id int32) {
+	mask := uint64(len(c.table) - 1)
+	at := c.lines[id].hash & mask
+	for c.table[at] != 0 {
+		at = (at + 1) & mask
+	}
+	c.table[at] = id + 1
+}
+
+// addLine remembers what a text stands for.
+func (c *cache) addLine(hash uint64, size int, slot int32) int32 {
+	id := int32(len(c.lines))
+	c.lines = append(c.lines, line{hash: hash, size: uint32(size), slot: slot})
+	c.added = true
+	switch {
+	case c.table == nil:
+	case 2*len(c.lines) > len(c.table):
+		c.makeTable()
+	default:
+		c.enter(id)
+	}
 	return id
 }
 
-// known reports whether Prometheus would have the entry in its cache: it was on
+// visit notes that the page has a line, and expects the one after it.
+func (c *cache) visit(id int32) *line {
+	l := &c.lines[id]
+	switch {
+	case !c.moved && int(id) == c.next:
+	case !c.moved:
+		c.moved, c.kept = true, c.next
+		fallthrough
+	default:
+		if l.visited != c.pass {
+			c.order = append(c.order, id)
+		}
+	}
+	l.visited = c.pass
+	c.next = int(id) + 1
+	return l
+}
+
+// known reports whether Prometheus would have the line in its cache: it was on
 // the last good page or has come up since.
-func (c *cache) known(e *entry) bool { return e.seen >= c.lastSuccess && e.seen > 0 }
+func (c *cache) known(l *line) bool { return l.seen >= c.lastSuccess && l.seen > 0 }
 
 // slotFor returns the slot of a finished label set, a new one if need be.
 func (c *cache) slotFor(ls labels.Labels) int32 {
-	hash := ls.Hash()
-	first, ok := c.byLabels[hash]
-	if !ok {
-		first = -1
-	}
-	for id := first; id >= 0; id = c.slots[id].same {
-		if equalLabels(c.list[id].Labels, ls) {
-			return id
+	c.finished = appendLabels(c.finished[:0], ls)
+	id, added := c.labels.Add(c.finished)
+	if added {
+		c.addSlot(0, c.familyOf(ls.Get(commonmodel.MetricNameLabel)))
+		c.values = append(c.values, model.Absent())
+		if c.times != nil {
+			c.times = append(c.times, c.now)
 		}
 	}
-	id := int32(len(c.list))
-	c.byLabels[hash] = id
-	c.slots = append(c.slots, slot{same: first})
-	c.list = append(c.list, c.series(ls))
-	c.values = append(c.values, model.Absent())
-	return id
+	return int32(id)
 }
 
-func equalLabels(a []model.Label, b labels.Labels) bool {
-	i, same := 0, true
-	b.Range(func(l labels.Label) {
-		same = same && i < len(a) && a[i].Name == l.Name && a[i].Value == l.Value
-		i++
-	})
-	return same && i == len(a)
+// addSlot makes the lists by slot longer by one.
+func (c *cache) addSlot(flags uint8, family uint16) {
+	c.flags = append(c.flags, flags)
+	c.family = append(c.family, family)
+	if c.own != nil {
+		c.own = append(c.own, ownTime{})
+	}
 }
 
-// series copies labels out of the library's form, each string once per target.
-func (c *cache) series(ls labels.Labels) model.Series {
-	out := make([]model.Label, 0, ls.Len())
+// appendLabels converts labels, leaving out those without a value. The strings
+// are borrowed.
+func appendLabels(dst []model.Label, ls labels.Labels) []model.Label {
 	ls.Range(func(l labels.Label) {
 		if l.Value != "" {
-			out = append(out, model.Label{Name: c.intern(l.Name), Value: c.intern(l.Value)})
+			dst = append(dst, model.Label{Name: l.Name, Value: l.Value})
 		}
 	})
-	return model.Series{Labels: out}
-}
-
-func (c *cache) intern(s string) string {
-	if known, ok := c.strings[s]; ok {
-		return known
-	}
-	own := strings.Clone(s)
-	c.strings[own] = own
-	return own
+	return dst
 }
 
 // has reports whether a series is live.
-func (c *cache) has(s model.Series) bool {
-	b := labels.NewScratchBuilder(len(s.Labels))
-	for _, l := range s.Labels {
-		b.Add(l.Name, l.Value)
-	}
-	ls := b.Labels()
-	id, ok := c.byLabels[ls.Hash()]
-	if !ok {
-		return false
-	}
-	for ; id >= 0; id = c.slots[id].same {
-		if equalLabels(c.list[id].Labels, ls) {
-			return c.slots[id].live
-		}
-	}
-	return false
+func (c *cache) has(ls []model.Label) bool {
+	id := c.labels.Find(ls)
+	return id >= 0 && c.flags[id]&tracked != 0
 }
 
 // succeed ends a good pass: series that have not come up are marked stale.
 func (c *cache) succeed() {
-	for i := range c.slots {
-		s := &c.slots[i]
-		if s.live && s.tracked != c.pass && !s.report {
+	for i, f := range c.flags {
+		if f&(live|tracked|isReport) == live {
 			c.markStale(int32(i))
 		}
 	}
 	c.lastSuccess = c.pass
-	c.order, c.reorder = c.reorder, c.order
+	c.settle()
+}
+
+// settle puts the lines into the order of the page, without those that are no
+// longer on it, and lets go of what a target at rest does not need.
+func (c *cache) settle() {
+	if c.moved {
+		if c.restless++; c.restless < 3 || c.kept+len(c.order) < len(c.lines) {
+			lines := make([]line, 0, c.kept+len(c.order))
+			lines = append(lines, c.lines[:c.kept]...)
+			for _, id := range c.order {
+				lines = append(lines, c.lines[id])
+			}
+			c.lines, c.table = lines, nil
+		}
+	} else if c.restless = 0; c.next < len(c.lines) {
+		c.lines, c.table = c.lines[:c.next], nil
+	}
+	if c.calm++; c.added {
+		c.calm = 0
+	}
+	const soon = 3
+	if c.calm == soon {
+		c.labels.Rest()
+		c.lines, c.flags, c.family = fit(c.lines), fit(c.flags), fit(c.family)
+		if c.restless == 0 {
+			c.table = nil
+		}
+	}
+}
+
+// fit returns s without room to grow, if that saves an eighth or more.
+func fit[T any](s []T) []T {
+	if cap(s)-len(s) <= len(s)/8 {
+		return s
+	}
+	return slices.Clip(append(make([]T, 0, len(s)), s...))
 }
 
 // fail ends a pass without a page, or with a bad one: all series are marked
@@ -258,12 +334,13 @@ func (c *cache) succeed() {
 func (c *cache) fail() {
 	c.clearFrame()
 	for i := len(c.undo) - 1; i >= 0; i-- {
-		*c.slots[c.undo[i].slot].own = c.undo[i].had
+		u := &c.undo[i]
+		c.own[u.slot] = u.had
+		c.flags[u.slot] = c.flags[u.slot]&^hasOwn | u.was
 	}
-	for i := range c.slots {
-		s := &c.slots[i]
-		s.filled, s.tracked = 0, 0
-		if s.live && !s.report {
+	for i := range c.flags {
+		c.flags[i] &^= filled | timed | tracked
+		if c.flags[i]&(live|isReport) == live {
 			c.markStale(int32(i))
 		}
 	}
@@ -272,46 +349,67 @@ func (c *cache) fail() {
 // markStale ends a series in this frame, unless a sample with a time of its own
 // came after it.
 func (c *cache) markStale(id int32) {
-	s := &c.slots[id]
-	if s.own != nil && s.own.time >= c.now {
+	if c.flags[id]&hasOwn != 0 && c.own[id].time >= c.now {
 		return
 	}
-	c.values[id] = model.Stale()
-	s.filled = c.pass
+	c.put(id, model.Stale())
+	if b, ok := c.starts[id]; ok {
+		b.last = c.now
+		c.starts[id] = b
+	}
+}
+
+// put fills a slot at the pass's time. A sample with its own time that was
+// there goes before it.
+func (c *cache) put(id int32, v float64) {
+	f := c.flags[id]
+	if c.times != nil {
+		if f&timed != 0 {
+			c.extras = append(c.extras, model.Extra{Slot: id, Time: c.times[id], Value: c.values[id]})
+			f &^= timed
+		}
+		c.times[id] = c.now
+	}
+	c.values[id] = v
+	c.flags[id] = f | filled
 }
 
 // frame returns the outcome of the pass and makes it the past.
 func (c *cache) frame() *model.Frame {
-	if len(c.list) > len(c.shape.Series) {
+	if c.labels.Len() > c.shape.Slots() || c.retold {
 		c.shape = &model.Shape{
-			Target: c.target, Generation: c.shape.Generation, Version: c.shape.Version + 1,
-			Series: c.list[:len(c.list):len(c.list)],
+			Target: c.target, Job: c.job, Generation: c.shape.Generation, Version: c.shape.Version + 1,
+			Labels: c.labels.Labels(), Families: slices.Clip(c.families), Family: slices.Clip(c.family),
 		}
+		c.retold = false
 	}
 	c.live = 0
-	for i := range c.slots {
-		s := &c.slots[i]
-		if s.live = s.tracked == c.pass; s.live {
-			c.live++
-		}
+	for _, f := range c.flags {
+		c.live += int(f & tracked)
 	}
-	return &model.Frame{Shape: c.shape, Time: c.now, Values: c.values, Extras: c.extras}
+	bySlot := func(i, j int) bool { return c.extras[i].Slot < c.extras[j].Slot }
+	if !sort.SliceIsSorted(c.extras, bySlot) {
+		sort.SliceStable(c.extras, bySlot)
+	}
+	f := &model.Frame{Shape: c.shape, Time: c.now, Values: c.values, Times: c.times, Extras: c.extras}
+	c.values, c.times, c.extras = nil, nil, nil
+	return f
 }
 
 // end returns a frame that marks every live series stale, save those that an
 // heir shows; nil if there is nothing to mark.
-func (c *cache) end(at int64, heirs []*cache) *model.Frame {
-	c.begin(at)
-	n := 0
-next:
-	for i := range c.slots {
-		if !c.slots[i].live {
+func (c *cache) end(at int64, state *passState, heirs []*cache) *model.Frame {
+	c.begin(at, state)
+	defer func() { c.passState = nil }()
+	list, n := c.labels.Labels(), 0
+	var ls []model.Label
+	for i, f := range c.flags {
+		if f&live == 0 {
 			continue
 		}
-		for _, h := range heirs {
-			if h.has(c.list[i]) {
-				continue next
-			}
+		ls = list.Append(ls[:0], i)
+		if slices.ContainsFunc(heirs, func(h *cache) bool { return h.has(ls) }) {
+			continue
 		}
 		c.markStale(int32(i))
 		n++
@@ -323,51 +421,52 @@ next:
 }
 
 // compact makes the lists anew when most of them is about series that have
-// ended, so that memory follows what is live.
+// ended, so that memory follows what is live. It is for between two passes.
 func (c *cache) compact(generation func() uint64) {
 	const slack = 1000
 	// A target that fails for a while keeps what it showed last.
-	keep := 2*max(c.live, len(c.order)) + slack
-	if len(c.entries) <= keep && len(c.list) <= keep {
+	keep := 2*max(c.live, len(c.lines)) + slack
+	if c.labels.Len() <= keep {
 		return
 	}
 	old := *c
-	fresh := newCache(c.target, generation())
-	fresh.sp, fresh.pass, fresh.lastSuccess, fresh.live = c.sp, c.pass, c.lastSuccess, c.live
-	*c = *fresh
-	moved := make([]int32, len(old.list))
+	c.shape = &model.Shape{Target: c.target, Job: c.job, Generation: generation()}
+	c.labels, c.flags, c.own, c.family, c.retold = model.LabelsBuilder{}, nil, nil, nil, true
+	c.exemplars, c.starts = nil, nil
+	if old.own != nil {
+		c.own = []ownTime{}
+	}
+	list := old.labels.Labels()
+	moved := make([]int32, len(old.flags))
+	var ls []model.Label
 	move := func(id int32) int32 {
 		if moved[id] == 0 {
-			b := labels.NewScratchBuilder(len(old.list[id].Labels))
-			for _, l := range old.list[id].Labels {
-				b.Add(l.Name, l.Value)
+			ls = list.Append(ls[:0], int(id))
+			to := c.labels.Append(ls)
+			c.addSlot(old.flags[id], old.family[id])
+			if old.own != nil {
+				c.own[to] = old.own[id]
 			}
-			to := c.slotFor(b.Labels())
-			s := old.slots[id]
-			s.same = c.slots[to].same
-			c.slots[to] = s
-			moved[id] = to + 1
+			moved[id] = int32(to) + 1
 		}
 		return moved[id] - 1
 	}
-	for i := range old.slots {
-		if old.slots[i].live {
+	for i, f := range old.flags {
+		if f&tracked != 0 {
 			move(int32(i))
 		}
 	}
-	for _, id := range old.order {
-		e := old.entries[id]
-		to := e.slot
-		if to != dropped {
-			to = move(to)
+	for i := range c.lines {
+		if slot := c.lines[i].slot; slot >= 0 {
+			c.lines[i].slot = move(slot)
 		}
-		at := c.addEntry(old.text[e.from:e.from+e.len], e.hash, to)
-		c.entries[at].seen, c.entries[at].rank = e.seen, int32(len(c.order))
-		c.order = append(c.order, at)
+	}
+	for i, slot := range c.reports {
+		if slot >= 0 {
+			c.reports[i] = move(slot)
+		}
 	}
 }
-
-func hashText(b []byte) uint64 { return xxhash.Sum64(b) }
 
 // plainNaN makes every NaN but the staleness marker the same one, so that no
 // target can speak in the values that mean something to us.

@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,16 +14,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	commonmodel "github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mangru/mangru/internal/model"
 )
@@ -36,6 +44,46 @@ type answer struct {
 }
 
 const textType = "text/plain; version=0.0.4; charset=utf-8"
+
+const protoType = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+
+// nativeHistogram is a page in protobuf with a histogram in both forms, so many
+// native buckets, and with exemplars.
+func nativeHistogram(buckets int) string {
+	deltas := make([]int64, max(1, buckets))
+	count, in := int64(1), int64(0)
+	for i := range deltas {
+		deltas[i] = int64(1 - 2*(i%2))
+		if i == 0 {
+			deltas[i] = 2
+		}
+		in += deltas[i]
+		count += in
+	}
+	if buckets == 0 {
+		count = 77 // more than the buckets have
+	}
+	h := &dto.Histogram{
+		SampleCount: proto.Uint64(uint64(count)), SampleSum: proto.Float64(3.5), Schema: proto.Int32(5),
+		ZeroThreshold: proto.Float64(1e-9), ZeroCount: proto.Uint64(1),
+		PositiveSpan:  []*dto.BucketSpan{{Offset: proto.Int32(-2), Length: proto.Uint32(uint32(len(deltas)))}},
+		PositiveDelta: deltas,
+		Bucket: []*dto.Bucket{
+			{UpperBound: proto.Float64(1), CumulativeCount: proto.Uint64(3)},
+			{UpperBound: proto.Float64(2), CumulativeCount: proto.Uint64(uint64(count))},
+		},
+	}
+	var b bytes.Buffer
+	for _, mf := range []*dto.MetricFamily{
+		{Name: proto.String("native"), Help: proto.String("both"), Type: dto.MetricType_HISTOGRAM.Enum(), Metric: []*dto.Metric{{Histogram: h}}},
+		{Name: proto.String("plain"), Type: dto.MetricType_COUNTER.Enum(), Metric: []*dto.Metric{{Counter: &dto.Counter{Value: proto.Float64(2)}}}},
+	} {
+		if _, err := protodelim.MarshalTo(&b, mf); err != nil {
+			panic(err)
+		}
+	}
+	return b.String()
+}
 
 // script is a life of a target with everything that bends the rules. now is in
 // milliseconds.
@@ -94,6 +142,10 @@ drop_me 1
 		{"many", 200, textType, many(40)},
 		{"fewer", 200, textType, many(10)},
 		{"more again", 200, textType, many(40)},
+		{"protobuf", 200, protoType, nativeHistogram(4)},
+		{"protobuf, grown", 200, protoType, nativeHistogram(9)},
+		{"protobuf, wrong count", 200, protoType, nativeHistogram(0)},
+		{"protobuf, too fine", 200, protoType, nativeHistogram(400)},
 		{"all gone", 200, textType, "last 1\n"},
 		{"end", 200, textType, first},
 	}
@@ -124,7 +176,7 @@ func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who := r.Header.Get("User-Agent") + r.URL.Path
 	i := s.at[who]
 	s.at[who]++
-	s.head[r.Header.Get("User-Agent")] = r.Header.Clone()
+	s.head[who] = r.Header.Clone()
 	a := s.steps[min(i, len(s.steps)-1)]
 	s.mu.Unlock()
 	w.Header()["Content-Type"] = nil
@@ -143,6 +195,19 @@ func (h history) add(series string, t int64, v float64) {
 		h[series] = map[int64]uint64{}
 	}
 	h[series][t] = math.Float64bits(v)
+}
+
+// addHistogram stands for a histogram by a hash of what it says.
+func (h history) addHistogram(series string, t int64, fh *histogram.FloatHistogram) {
+	h.add(series, t, float64(xxhash.Sum64String(fh.String())))
+}
+
+func decodeHistogram(b []byte) *histogram.FloatHistogram {
+	var m prompb.Histogram
+	if err := m.Unmarshal(b); err != nil {
+		panic(err)
+	}
+	return m.ToFloatHistogram()
 }
 
 // frames is a sink.
@@ -178,11 +243,15 @@ func (s *frames) history() history {
 	h := history{}
 	for _, f := range s.list {
 		for _, x := range f.Extras {
-			h.add(key(f.Shape.Series[x.Slot].Labels), x.Time, x.Value)
+			if x.Kind == model.ExtraHistogram {
+				h.addHistogram(key(f.Shape.Labels.Append(nil, int(x.Slot))), x.Time, decodeHistogram(x.Histogram))
+				continue
+			}
+			h.add(key(f.Shape.Labels.Append(nil, int(x.Slot))), x.Time, x.Value)
 		}
 		for i, v := range f.Values {
 			if !model.IsAbsent(v) {
-				h.add(key(f.Shape.Series[i].Labels), f.Time, v)
+				h.add(key(f.Shape.Labels.Append(nil, i)), f.TimeOf(i), v)
 			}
 		}
 	}
@@ -199,9 +268,18 @@ func dump(t *testing.T, db *tsdb.DB) history {
 	for set.Next() {
 		s := set.At()
 		it := s.Iterator(nil)
-		for it.Next() == chunkenc.ValFloat {
-			ts, v := it.At()
-			h.add(s.Labels().String(), ts, v)
+		for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
+			if typ == chunkenc.ValFloat {
+				ts, v := it.At()
+				h.add(s.Labels().String(), ts, v)
+				continue
+			}
+			ts, fh := it.AtFloatHistogram(nil)
+			if value.IsStaleNaN(fh.Sum) { // the store's form of a marker
+				h.add(s.Labels().String(), ts, model.Stale())
+				continue
+			}
+			h.addHistogram(s.Labels().String(), ts, fh)
 		}
 		require.NoError(t, it.Err())
 	}
@@ -264,6 +342,10 @@ func TestAgainstPrometheus(t *testing.T) {
 		"untimed": "honor_timestamps: false",
 		"tracked": "track_timestamps_staleness: true",
 		"extra":   "extra_scrape_metrics: true",
+		"native":  "scrape_native_histograms: true",
+		"both":    "scrape_native_histograms: true\n  always_scrape_classic_histograms: true\n  native_histogram_bucket_limit: 100",
+		"coarse":  "scrape_native_histograms: true\n  native_histogram_min_bucket_factor: 1.5",
+		"custom":  "scrape_native_histograms: true\n  convert_classic_histograms_to_nhcb: true",
 	}
 	text := "scrape_configs:"
 	for name, extra := range variants {
@@ -283,18 +365,42 @@ func TestAgainstPrometheus(t *testing.T) {
 	}
 	cfg := loadConfig(t, text)
 	scrapes := len(st.steps) - 1
-	ours := startOurs(t, cfg, srv.URL)
-	want := runPrometheus(t, cfg, st, scrapes)
+	ours := startOurs(t, cfg, srv.URL, false)
+	want := runPrometheus(t, cfg, st, scrapes, promscrape.Options{})
 	got := ours(st, scrapes)
-	for _, h := range []string{"Accept", "Accept-Encoding", "X-Prometheus-Scrape-Timeout-Seconds"} {
-		require.NotEmpty(t, st.head["ours"].Get(h))
-		require.Equal(t, st.head[promscrape.UserAgent].Get(h), st.head["ours"].Get(h), h)
-	}
 	for name := range variants {
 		t.Run(name, func(t *testing.T) {
+			for _, h := range []string{"Accept", "Accept-Encoding", "X-Prometheus-Scrape-Timeout-Seconds"} {
+				require.NotEmpty(t, st.head["ours/"+name].Get(h))
+				require.Equal(t, st.head[promscrape.UserAgent+"/"+name].Get(h), st.head["ours/"+name].Get(h), h)
+			}
 			require.Empty(t, differences(lines(want, name, scrapes), lines(got, name, scrapes)))
 		})
 	}
+}
+
+// TestStartTimesAgainstPrometheus compares the zeroes that both add where series
+// say when they began.
+func TestStartTimesAgainstPrometheus(t *testing.T) {
+	const om = "application/openmetrics-text; version=1.0.0"
+	now := time.Now().Unix()
+	page := func(created int64, v int) answer {
+		return answer{"", 200, om, fmt.Sprintf("# TYPE c counter\nc_total %d\nc_created %d\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} %d\nh_count %d\nh_sum 1\nh_created %d\n# TYPE g gauge\ng 1\n# EOF\n", v, created, v, v, created)}
+	}
+	st := &stage{steps: []answer{
+		page(now-100, 1), page(now-100, 2), page(now-90, 1), page(now-90, 3), page(now+3600, 1), page(now-90, 4),
+		{"", 200, protoType, nativeHistogram(4)}, page(now-80, 1), page(now-80, 1),
+	}, at: map[string]int{}, head: map[string]http.Header{}}
+	srv := httptest.NewServer(st)
+	defer srv.Close()
+	cfg := loadConfig(t, fmt.Sprintf("scrape_configs: [{job_name: zero, metrics_path: /zero, scrape_interval: 200ms, scrape_timeout: 200ms, static_configs: [{targets: [%q], labels: {instance: it}}]}]",
+		strings.TrimPrefix(srv.URL, "http://")))
+	scrapes := len(st.steps) - 1
+	ours := startOurs(t, cfg, srv.URL, true)
+	want := runPrometheus(t, cfg, st, scrapes, promscrape.Options{EnableStartTimestampZeroIngestion: true})
+	got := ours(st, scrapes)
+	require.Contains(t, strings.Join(lines(want, "zero", scrapes), "\n"), fmt.Sprintf("own time %d", 1000*(now-100)))
+	require.Empty(t, differences(lines(want, "zero", scrapes), lines(got, "zero", scrapes)))
 }
 
 // onPurpose says where we part from Prometheus v0.315, and why.
@@ -341,13 +447,13 @@ func loadConfig(t *testing.T, text string) *config.Config {
 
 const patience = 60 * time.Second
 
-func runPrometheus(t *testing.T, cfg *config.Config, st *stage, scrapes int) history {
+func runPrometheus(t *testing.T, cfg *config.Config, st *stage, scrapes int, o promscrape.Options) history {
 	t.Helper()
 	db, err := tsdb.Open(t.TempDir(), nil, nil, tsdb.DefaultOptions(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
-	mgr, err := promscrape.NewManager(&promscrape.Options{DiscoveryReloadInterval: commonmodel.Duration(20 * time.Millisecond)},
-		nil, nil, db, nil, prometheus.NewRegistry())
+	o.DiscoveryReloadInterval = commonmodel.Duration(20 * time.Millisecond)
+	mgr, err := promscrape.NewManager(&o, nil, nil, db, nil, prometheus.NewRegistry())
 	require.NoError(t, err)
 	require.NoError(t, mgr.ApplyConfig(cfg))
 	tsets := make(chan map[string][]*targetgroup.Group)
@@ -382,7 +488,7 @@ func ended(h history, jobs []*config.ScrapeConfig) bool {
 	return true
 }
 
-func startOurs(t *testing.T, cfg *config.Config, target string) func(st *stage, scrapes int) history {
+func startOurs(t *testing.T, cfg *config.Config, target string, zeroes bool) func(st *stage, scrapes int) history {
 	t.Helper()
 	sink := newFrames()
 	m := New(Config{UserAgent: "ours"}, sink, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
@@ -390,7 +496,7 @@ func startOurs(t *testing.T, cfg *config.Config, target string) func(st *stage, 
 	var jobs, none []Job
 	for i, sc := range cfg.ScrapeConfigs {
 		none = append(none, Job{Config: sc})
-		jobs = append(jobs, Job{Config: sc, Targets: []Target{{
+		jobs = append(jobs, Job{Config: sc, CreatedZeroes: zeroes, Targets: []Target{{
 			ID: uint64(i), URL: target + sc.MetricsPath,
 			Interval: time.Duration(sc.ScrapeInterval), Timeout: time.Duration(sc.ScrapeTimeout),
 			Labels: labels.FromStrings("job", sc.JobName, "instance", "it", "__address__", "x"),

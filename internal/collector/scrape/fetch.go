@@ -1,7 +1,6 @@
 package scrape
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/mangru/mangru/internal/inflate"
 )
 
 var errBodySizeLimit = errors.New("body size limit exceeded")
@@ -32,8 +31,9 @@ type fetcher struct {
 type page struct {
 	f           *fetcher
 	wire        []byte // as it came
-	text        []byte // unpacked; the same bytes where nothing was packed
+	text        []byte // unpacked, where that was needed as a whole
 	packed      bool
+	zr          *inflate.Reader
 	contentType string
 }
 
@@ -87,36 +87,62 @@ func (f *fetcher) prepare(sp *spec) (err error) {
 	return nil
 }
 
-// unpack decompresses the page. Like Prometheus it takes a body of limit bytes
-// for one that is too large.
-func (p *page) unpack(limit int64) error {
+// windows hands out the page unpacked, piece by piece.
+func (p *page) windows() windows {
 	if !p.packed {
-		p.text = p.wire
-		return nil
+		return &wholePage{b: p.wire}
 	}
-	zr := gzipReaders.Get().(*gzip.Reader)
-	defer gzipReaders.Put(zr)
-	if err := zr.Reset(bytes.NewReader(p.wire)); err != nil {
-		return fmt.Errorf("unpacking the body: %w", err)
+	if p.zr == nil {
+		p.zr = inflaters.Get().(*inflate.Reader)
 	}
-	text, err := readAll(zr, p.f.sizeText, limit)
-	p.text = text
-	if err != nil {
-		return err
-	}
-	p.f.sizeText = len(text)
-	return nil
+	p.zr.Reset(p.wire)
+	return p.zr
 }
 
-var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
+// unpack decompresses the page as a whole. Like Prometheus it takes a body of
+// limit bytes for one that is too large.
+func (p *page) unpack(limit int64) ([]byte, error) {
+	if limit <= 0 {
+		limit = math.MaxInt64
+	}
+	if !p.packed {
+		if int64(len(p.wire)) >= limit {
+			return p.wire, errBodySizeLimit
+		}
+		return p.wire, nil
+	}
+	src, keep := p.windows(), 0
+	p.text = pages.get(max(p.f.sizeText+512, 4096))
+	for {
+		b, err := src.Next(keep)
+		for len(p.text)+len(b) > cap(p.text) {
+			larger := append(pages.get(2*cap(p.text)), p.text...)
+			pages.put(p.text)
+			p.text = larger
+		}
+		p.text = append(p.text, b...)
+		switch {
+		case int64(len(p.text)) >= limit:
+			return p.text, errBodySizeLimit
+		case errors.Is(err, io.EOF):
+			p.f.sizeText = len(p.text)
+			return p.text, nil
+		case err != nil:
+			return p.text, fmt.Errorf("unpacking the body: %w", err)
+		}
+	}
+}
+
+var inflaters = sync.Pool{New: func() any { return new(inflate.Reader) }}
 
 // release gives the bytes back.
 func (p *page) release() {
-	if p.packed {
-		pages.put(p.text)
-	}
+	pages.put(p.text)
 	pages.put(p.wire)
-	p.wire, p.text = nil, nil
+	if p.zr != nil {
+		inflaters.Put(p.zr)
+	}
+	p.wire, p.text, p.zr = nil, nil, nil
 }
 
 // readAll reads to the end, or fails at limit bytes where limit is positive.

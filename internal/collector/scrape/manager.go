@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/mangru/mangru/internal/model"
+	"github.com/mangru/mangru/internal/rewrite"
 )
 
 // Sink takes frames. It must not wait for anything, and owns what it is given.
@@ -35,7 +36,20 @@ type Job struct {
 	// Transport, if not nil, takes the place of the one that Config describes.
 	// Its type must be comparable: another value means other connections.
 	Transport http.RoundTripper
-	Targets   []Target
+	// Program changes or drops the series of all targets, also those about the
+	// scrape itself, after metric relabelling.
+	Program rewrite.Program
+	// TargetInfo, if not nil, makes a target_info series for each target.
+	TargetInfo *rewrite.TargetInfo
+	// Exemplars says that somebody wants them.
+	Exemplars bool
+	// CreatedZeroes adds a sample of 0 at the time at which a series says that
+	// it began, in place of _created series.
+	CreatedZeroes bool
+	Targets       []Target
+	// Moved are the IDs of targets that another collector scrapes from now on:
+	// they end without staleness markers.
+	Moved []uint64
 }
 
 // Target is one place to scrape.
@@ -45,10 +59,16 @@ type Target struct {
 	ID uint64
 	// Labels are the labels after relabelling; names that start with __ are
 	// settings and do not show on the series.
-	Labels   labels.Labels
-	URL      string
-	Interval time.Duration
-	Timeout  time.Duration
+	Labels labels.Labels
+	// Discovered are the labels before relabelling; Program and TargetInfo may
+	// look at them.
+	Discovered labels.Labels
+	URL        string
+	Interval   time.Duration
+	Timeout    time.Duration
+	// From and Until, where not zero, bound the times at which scrapes are due,
+	// Until exclusive: outside, another collector scrapes the target.
+	From, Until time.Time
 }
 
 // Config has the settings that all targets share.
@@ -57,8 +77,15 @@ type Config struct {
 	// replicas.
 	OffsetSeed uint64
 	UserAgent  string
+	// FirstWithin, where not 0, bounds the wait for the first scrape of a target
+	// that was just found: who starts a pod, or a collector, wants to see it.
+	// The scrapes after it come in the usual rhythm.
+	FirstWithin time.Duration
 	// Parallel bounds how many pages are parsed at once; 0 means one per CPU.
 	Parallel int
+	// Hold, if not nil, is asked before each scrape; where it returns true the
+	// scrape is left out, counted, and nothing is said about the target.
+	Hold func() bool
 }
 
 // Manager scrapes the targets that it was last told of.
@@ -77,6 +104,9 @@ type Manager struct {
 	targets map[uint64]*target
 
 	generation atomic.Uint64 // the last given to a list of series
+
+	counting sync.Mutex
+	counts   map[string]Count // by job
 }
 
 // New returns a manager without targets.
@@ -88,7 +118,7 @@ func New(cfg Config, sink Sink, reg prometheus.Registerer, log *slog.Logger) *Ma
 	m := &Manager{
 		cfg: cfg, sink: sink, log: log, tokens: make(chan struct{}, cfg.Parallel),
 		ctx: ctx, cancel: cancel,
-		plans: make(map[string]*plan), targets: make(map[uint64]*target),
+		plans: make(map[string]*plan), targets: make(map[uint64]*target), counts: make(map[string]Count),
 	}
 	m.metrics = newMetrics(reg, m)
 	return m
@@ -120,9 +150,15 @@ func (m *Manager) Apply(jobs []Job) error {
 			m.set(t, p, forced)
 		}
 	}
+	moved := make(map[uint64]bool)
+	for _, job := range jobs {
+		for _, id := range job.Moved {
+			moved[id] = true
+		}
+	}
 	for id, t := range m.targets {
 		if !wanted[id] {
-			t.update(nil)
+			t.end(moved[id])
 		}
 	}
 	for name, old := range m.plans {
@@ -138,6 +174,7 @@ func (m *Manager) Apply(jobs []Job) error {
 func (m *Manager) plan(job Job) (*plan, error) {
 	old := m.plans[job.Config.JobName]
 	if old != nil && old.transport == job.Transport &&
+		old.exemplars == job.Exemplars && old.zeroes == job.CreatedZeroes && reflect.DeepEqual(old.program, job.Program) && reflect.DeepEqual(old.info, job.TargetInfo) &&
 		(old.cfg == job.Config || reflect.DeepEqual(old.cfg, job.Config)) {
 		return old, nil
 	}
@@ -166,7 +203,7 @@ func (m *Manager) set(t Target, p *plan, forced error) {
 	}
 	cur = &target{
 		id: t.ID, m: m, spec: sp, changed: make(chan struct{}, 1),
-		cache: newCache(t.ID, m.generation.Add(1)), log: m.log.With("job", p.cfg.JobName, "target", t.URL),
+		cache: newCache(t.ID, m.generation.Add(1), p.cfg.JobName), log: m.log.With("job", p.cfg.JobName, "target", t.URL),
 	}
 	m.targets[t.ID] = cur
 	m.running.Go(func() { cur.run(m.ctx) })
@@ -205,7 +242,9 @@ func (m *Manager) retire(t *target, last *spec, at time.Time) bool {
 	}
 	t.work.Lock()
 	defer t.work.Unlock()
-	if f := t.cache.end(at.UnixMilli(), heirs); f != nil {
+	state := passStates.Get().(*passState)
+	defer passStates.Put(state)
+	if f := t.cache.end(at.UnixMilli(), state, heirs); f != nil {
 		m.sink.Append(f) // under the lock: a newcomer with this ID comes after it
 	}
 	return true

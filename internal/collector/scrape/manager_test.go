@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,8 +91,8 @@ func (s *frames) events(name string) string {
 	var out []string
 	for _, f := range s.list {
 		word := "-"
-		for i, sr := range f.Shape.Series {
-			if !strings.Contains(key(sr.Labels), fmt.Sprintf("__name__=%q", name)) {
+		for i := range f.Shape.Slots() {
+			if !strings.Contains(key(f.Shape.Labels.Append(nil, i)), fmt.Sprintf("__name__=%q", name)) {
 				continue
 			}
 			switch v := f.Values[i]; {
@@ -135,6 +136,79 @@ func TestTargetThatGoesAndComesBack(t *testing.T) {
 		l.mu.Lock()
 		require.Empty(t, l.targets)
 		l.mu.Unlock()
+	})
+}
+
+func TestFirstScrapeIsSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, text("m 1\n"))
+		defer l.Stop()
+		l.cfg.FirstWithin = time.Second
+		start := time.Now()
+		var ts []Target
+		for id := range uint64(50) {
+			ts = append(ts, one(id, "http://a/"))
+		}
+		l.apply("", ts...)
+		time.Sleep(35 * time.Second)
+		times := map[uint64][]int64{}
+		for _, f := range l.sink.all() {
+			times[f.Shape.Target] = append(times[f.Shape.Target], f.Time)
+		}
+		require.Len(t, times, 50)
+		for _, at := range times {
+			require.Less(t, at[0]-start.UnixMilli(), int64(1000))
+			for i := 2; i < len(at); i++ {
+				require.EqualValues(t, 10000, at[i]-at[i-1], "then the usual rhythm")
+			}
+		}
+	})
+}
+
+func TestOnlyScrapesOfOurTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, text("m 1\n"))
+		defer l.Stop()
+		a, b := one(1, "http://a/"), one(2, "http://b/")
+		now := time.Now()
+		a.Until, b.From = now.Add(time.Minute), now.Add(time.Minute)
+		b.Labels = labels.FromStrings("job", "j", "instance", "b", "__address__", "b")
+		l.apply("", a, b)
+		time.Sleep(2 * time.Minute)
+		n := map[uint64]int{}
+		for _, f := range l.sink.all() {
+			n[f.Shape.Target]++
+			require.Equal(t, f.Shape.Target == 2, f.Time >= b.From.UnixMilli())
+		}
+		require.Equal(t, map[uint64]int{1: 6, 2: 6}, n)
+		cfg := loadConfig(t, "scrape_configs: [{job_name: j, scrape_interval: 10s}]")
+		require.NoError(t, l.Apply([]Job{{Config: cfg.ScrapeConfigs[0], Transport: l.tr, Moved: []uint64{1}}}))
+		time.Sleep(2 * time.Minute)
+		ended := map[uint64]bool{}
+		for _, f := range l.sink.all() {
+			ended[f.Shape.Target] = model.IsStale(f.Values[0])
+		}
+		require.Equal(t, map[uint64]bool{1: false, 2: true}, ended, "a target that moved lives on elsewhere")
+	})
+}
+
+func TestHeldScrapes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, text("m 1\n"))
+		defer l.Stop()
+		var hold atomic.Bool
+		l.cfg.Hold = hold.Load
+		l.apply("", one(1, "http://a/"))
+		time.Sleep(25 * time.Second)
+		hold.Store(true)
+		time.Sleep(30 * time.Second)
+		hold.Store(false)
+		time.Sleep(20 * time.Second)
+		require.NotContains(t, l.sink.events("m"), "stale")
+		require.NotContains(t, l.sink.events("up"), "0")
+		families, err := l.reg.Gather()
+		require.NoError(t, err)
+		require.EqualValues(t, 3, valueOf(families, "mangru_collector_scrapes_total", "held"))
 	})
 }
 
@@ -209,9 +283,7 @@ func TestOwnTimeOfAFailedPageIsForgotten(t *testing.T) {
 		l.apply("", one(1, "http://a/"))
 		time.Sleep(30 * time.Second)
 		require.Len(t, l.sink.all(), 3)
-		require.Empty(t, l.sink.all()[0].Extras)
-		require.Len(t, l.sink.all()[1].Extras, 1, "the first page did not count")
-		require.Empty(t, l.sink.all()[2].Extras, "the same sample is not sent again")
+		require.Equal(t, "- 1 -", l.sink.events("o"), "the first page did not count, and the same sample is not sent again")
 	})
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
+
+	"github.com/mangru/mangru/internal/rewrite"
 )
 
 // unixSocketLabel holds the path of a Unix socket that is dialled in place of
@@ -29,9 +31,16 @@ type plan struct {
 	accept    string
 	encoding  string
 	parser    textparse.ParserOptions
+	program   rewrite.Program
+	reads     []string // labels from discovery that the program looks at
+	info      *rewrite.TargetInfo
+	exemplars bool
+	zeroes    bool
+	maxSchema int32 // of native histograms
 
 	mu      sync.Mutex
 	sockets map[string]*http.Client
+	texts   map[string]bool // see isText
 }
 
 func newPlan(job Job, userAgent string) (*plan, error) {
@@ -43,12 +52,16 @@ func newPlan(job Job, userAgent string) (*plan, error) {
 	p := &plan{
 		cfg: cfg, transport: job.Transport, userAgent: userAgent,
 		accept: acceptHeader(cfg.ScrapeProtocols, scheme), encoding: "identity",
-		// Histograms are taken in their classic form.
 		parser: textparse.ParserOptions{
-			IgnoreNativeHistograms: true,
-			FallbackContentType:    cfg.ScrapeFallbackProtocol.HeaderMediaType(),
+			IgnoreNativeHistograms:                  !cfg.ScrapeNativeHistogramsEnabled(),
+			ConvertClassicHistogramsToNHCB:          cfg.ConvertClassicHistogramsToNHCBEnabled(),
+			KeepClassicOnClassicAndNativeHistograms: cfg.AlwaysScrapeClassicHistogramsEnabled(),
+			OpenMetricsSkipSTSeries:                 job.CreatedZeroes,
+			FallbackContentType:                     cfg.ScrapeFallbackProtocol.HeaderMediaType(),
 		},
-		sockets: make(map[string]*http.Client),
+		program: job.Program, reads: job.Program.Discovered(), info: job.TargetInfo, exemplars: job.Exemplars, zeroes: job.CreatedZeroes,
+		maxSchema: maxSchemaFor(cfg.NativeHistogramMinBucketFactor),
+		sockets:   make(map[string]*http.Client), texts: make(map[string]bool),
 	}
 	if cfg.EnableCompression {
 		p.encoding = "gzip"
@@ -111,7 +124,26 @@ func (p *plan) relabelsLike(o *plan) bool {
 		s.HTTPClientConfig = commoncfg.HTTPClientConfig{}
 		return s
 	}
-	return p == o || reflect.DeepEqual(strip(p.cfg), strip(o.cfg))
+	return p == o || reflect.DeepEqual(strip(p.cfg), strip(o.cfg)) && reflect.DeepEqual(p.program, o.program) && reflect.DeepEqual(p.info, o.info)
+}
+
+// looksAtDiscovery reports whether labels from discovery show on series.
+func (p *plan) looksAtDiscovery() bool { return len(p.reads) > 0 || p.info != nil }
+
+// isText reports whether Prometheus would read a page of the content type with
+// its parser for the classic text format, and nothing around it.
+func (p *plan) isText(contentType string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is, ok := p.texts[contentType]
+	if !ok {
+		parser, _ := textparse.New(nil, contentType, labels.NewSymbolTable(), p.parser)
+		_, is = parser.(*textparse.PromParser)
+		if len(p.texts) < 100 { // targets may say anything
+			p.texts[contentType] = is
+		}
+	}
+	return is
 }
 
 // acceptHeader lists the formats in the order in which they are liked.

@@ -36,91 +36,128 @@ const (
 	outOfOrder
 	outOfBounds
 	relabelled // dropped by metric_relabel_configs
+	processed  // dropped by the job's program
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"", "repeated", "repeated_series", "duplicate", "out_of_order", "out_of_bounds", "metric_relabel"}
+var outcomeNames = [outcomes]string{
+	"", "repeated", "repeated_series", "duplicate", "out_of_order", "out_of_bounds", "metric_relabel", "processor",
+}
 
 // read takes in a page. An error means that the page as a whole does not count.
 func (c *cache) read(pg *page, r *scrapeResult) error {
-	p, err := textparse.New(pg.text, pg.contentType, labels.NewSymbolTable(), c.sp.plan.parser)
-	if p == nil {
+	err := c.readPage(pg, r)
+	if ue := (unpackError{}); errors.As(err, &ue) {
+		// Prometheus reads the whole body first, so it has seen no sample.
+		r.scraped, r.postRelabel, r.added, r.appended, r.lost = 0, 0, 0, 0, [outcomes]int{}
+		return ue.error
+	}
+	switch {
+	case err != nil:
 		return err
-	}
-	limit := int(c.sp.plan.cfg.SampleLimit)
-	appended := 0
-	limitHit := false
-	for {
-		et, err := p.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if et != textparse.EntrySeries {
-			continue // metadata; histograms are parsed in their classic form
-		}
-		r.scraped++
-		text, own, v := p.Series()
-		if !c.sp.plan.cfg.HonorTimestamps {
-			own = nil
-		}
-		id, again, fresh, err := c.identify(p, text)
-		if err != nil {
-			return err
-		}
-		e := &c.entries[id]
-		if e.slot == dropped {
-			r.lost[relabelled]++
-			continue
-		}
-		what := duplicate
-		if !again || own != nil {
-			if appended++; limit > 0 && appended > limit {
-				limitHit = true
-				r.postRelabel++
-				continue
-			}
-			what = c.take(e.slot, plainNaN(v), own)
-		}
-		r.lost[what]++
-		if took := what <= repeatedSeries; took || !fresh {
-			e.seen = c.pass
-			if took && fresh && !limitHit {
-				r.added++
-			}
-		}
-		r.postRelabel++
-	}
-	if limitHit {
+	case r.limitHit:
 		return errSampleLimit
+	case r.bucketLimitHit:
+		return errBucketLimit
 	}
 	return nil
 }
 
-// identify returns the entry for a text: a known one, or one made by parsing
-// and relabelling. Again says that the page had it before, fresh that Prometheus
-// would count it as added.
-func (c *cache) identify(p textparse.Parser, text []byte) (id int32, again, fresh bool, err error) {
-	hash := hashText(text)
-	id = c.find(text, hash)
-	if id < 0 {
-		slot, err := c.finish(p)
-		if err != nil {
-			return 0, false, false, err
+func (c *cache) readPage(pg *page, r *scrapeResult) error {
+	if c.sp.plan.isText(pg.contentType) {
+		return c.readText(pg.windows(), r)
+	}
+	text, err := pg.unpack(int64(c.sp.plan.cfg.BodySizeLimit))
+	r.bytes = len(text)
+	if err != nil {
+		return unpackError{err}
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	p, err := textparse.New(text, pg.contentType, labels.NewSymbolTable(), c.sp.plan.parser)
+	if p == nil {
+		return err
+	}
+	return c.readParsed(p, r)
+}
+
+// readParsed takes in what a parser has left.
+func (c *cache) readParsed(p textparse.Parser, r *scrapeResult) error {
+	for {
+		et, err := p.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case et != textparse.EntrySeries && et != textparse.EntryHistogram:
+			c.comment(p, et, 0, 0)
+		default:
+			if err := c.parsedSample(p, et, r); err != nil {
+				return err
+			}
 		}
-		id = c.addEntry(text, hash, slot)
 	}
-	e := &c.entries[id]
-	e.rank = int32(len(c.reorder))
-	c.reorder = append(c.reorder, id)
-	fresh = !c.known(e)
-	again = !fresh && e.seen == c.pass
-	if !fresh || e.slot == dropped {
-		e.seen = c.pass
+}
+
+// sample takes in a float for a known series that is plainly written.
+func (c *cache) sample(l *line, v float64, t int64, hasTime bool, r *scrapeResult) error {
+	fresh := !c.known(l)
+	again := !fresh && l.seen == c.pass
+	if l.slot < 0 {
+		c.leftOut(l, r)
+		return nil
 	}
-	return id, again, fresh, nil
+	what := duplicate
+	if !fresh {
+		l.seen = c.pass
+	}
+	if !again || hasTime {
+		if !c.admit(r) {
+			return nil
+		}
+		what = c.take(l.slot, v, t, hasTime)
+	}
+	c.account(l, what, fresh, r)
+	return nil
+}
+
+// leftOut counts a sample of a series that is not wanted.
+func (c *cache) leftOut(l *line, r *scrapeResult) {
+	l.seen = c.pass
+	if l.slot == dropped {
+		r.lost[relabelled]++
+		return
+	}
+	// Prometheus knows no programs: to its limits and counts the sample is there.
+	if c.admit(r) {
+		r.lost[processed]++
+		r.postRelabel++
+	}
+}
+
+// admit counts a sample against the limit of the page.
+func (c *cache) admit(r *scrapeResult) bool {
+	limit := int(c.sp.plan.cfg.SampleLimit)
+	if r.appended++; limit > 0 && r.appended > limit {
+		r.limitHit = true
+		r.postRelabel++
+		return false
+	}
+	return true
+}
+
+// account counts what became of a sample that relabelling let through.
+func (c *cache) account(l *line, what outcome, fresh bool, r *scrapeResult) {
+	r.lost[what]++
+	if took := what <= repeatedSeries; took || !fresh {
+		l.seen = c.pass
+		if took && fresh && !r.limitHit {
+			r.added++
+		}
+	}
+	r.postRelabel++
 }
 
 // finish makes the label set of the parser's series final and returns its slot.
@@ -141,7 +178,36 @@ func (c *cache) finish(p textparse.Parser) (int32, error) {
 	if err := checkLimits(ls, cfg); err != nil {
 		return 0, err
 	}
-	return c.slotFor(ls), nil
+	return c.runProgram(ls), nil
+}
+
+// runProgram applies the job's program to a series and returns its slot.
+func (c *cache) runProgram(ls labels.Labels) int32 {
+	program := c.sp.plan.program
+	if len(program) == 0 {
+		return c.slotFor(ls)
+	}
+	name := ls.Get(commonmodel.MetricNameLabel)
+	family := model.Family{Name: name}
+	if n := c.familyOf(name); n > 0 {
+		family = c.families[n-1].Value()
+	}
+	c.builder.Reset(ls)
+	for _, name := range c.sp.plan.reads {
+		// What relabelling made of a setting counts: __scheme__ is one.
+		value := c.sp.Labels.Get(name)
+		if value == "" {
+			value = c.sp.Discovered.Get(name)
+		}
+		c.builder.Set(name, value)
+	}
+	if !program.Apply(&c.builder, family) {
+		return filtered
+	}
+	if ls = c.builder.Labels(); !ls.Has(commonmodel.MetricNameLabel) {
+		return filtered
+	}
+	return c.slotFor(ls)
 }
 
 // finishLabels joins the labels that a target exposes with its own, and applies
@@ -203,44 +269,100 @@ func checkLimits(ls labels.Labels, cfg *config.ScrapeConfig) error {
 
 // take puts a sample into the frame, by the rules of a store that has all
 // samples of the series in order.
-func (c *cache) take(id int32, v float64, own *int64) outcome {
-	s := &c.slots[id]
-	bits := math.Float64bits(v)
-	if own == nil {
-		switch {
-		case s.filled == c.pass:
-			return repeatedSeries // the first value counts
-		case s.own != nil && s.own.time > c.now:
-			return outOfOrder
-		case s.own != nil && s.own.time == c.now && s.own.bits != bits:
-			return duplicate
-		}
-		s.filled, s.tracked = c.pass, c.pass
+func (c *cache) take(id int32, v float64, t int64, hasTime bool) outcome {
+	f := c.flags[id]
+	if hasTime {
+		return c.takeTimed(id, v, t)
+	}
+	switch {
+	case f&filled != 0:
+		return repeatedSeries // the first value counts
+	case f&hasOwn == 0:
+	case c.own[id].time > c.now:
+		return outOfOrder
+	case c.own[id].time == c.now && c.own[id].bits != math.Float64bits(v):
+		return duplicate
+	}
+	if c.times == nil {
 		c.values[id] = v
+		c.flags[id] = f | filled | tracked
 		return accepted
 	}
-	t := *own
+	c.put(id, v)
+	c.flags[id] |= tracked
+	return accepted
+}
+
+// takeTimed takes a sample with a time of its own.
+func (c *cache) takeTimed(id int32, v float64, t int64) outcome {
+	what := c.ownOrder(id, t, math.Float64bits(v))
+	if what != accepted {
+		return what
+	}
+	if c.times == nil {
+		c.times = make([]int64, len(c.values), cap(c.values))
+		for i := range c.times {
+			c.times[i] = c.now
+		}
+	}
+	switch f := c.flags[id]; {
+	case f&filled != 0:
+		c.extras = append(c.extras, model.Extra{Slot: id, Time: t, Value: v})
+		return accepted
+	case f&timed != 0:
+		c.extras = append(c.extras, model.Extra{Slot: id, Time: c.times[id], Value: c.values[id]})
+	}
+	c.values[id], c.times[id] = v, t
+	c.flags[id] |= timed
+	return accepted
+}
+
+// ownOrder decides whether a sample with a time of its own goes on, and notes it.
+func (c *cache) ownOrder(id int32, t int64, bits uint64) outcome {
 	if t > c.now+maxAhead.Milliseconds() {
 		return outOfBounds
 	}
+	if c.own == nil {
+		c.own = make([]ownTime, len(c.flags))
+	}
+	own := &c.own[id]
+	has := c.flags[id] & hasOwn
 	switch {
-	case s.own == nil:
-		s.own = &ownTime{}
-	case t < s.own.time:
+	case has == 0:
+	case t < own.time:
 		return outOfOrder
-	case t == s.own.time && bits != s.own.bits:
+	case t == own.time && bits != own.bits:
 		return duplicate
 	}
 	if c.sp.plan.cfg.TrackTimestampsStaleness {
-		s.tracked = c.pass
+		c.flags[id] |= tracked
 	}
-	if t == s.own.time {
+	if has != 0 && t == own.time {
 		return repeated
 	}
-	c.undo = append(c.undo, undo{id, *s.own})
-	*s.own = ownTime{time: t, bits: bits}
-	c.extras = append(c.extras, model.Extra{Slot: int(id), Time: t, Value: v})
+	c.undo = append(c.undo, undo{id, has, *own})
+	*own = ownTime{time: t, bits: bits}
+	c.flags[id] |= hasOwn
 	return accepted
+}
+
+// The series about the scrape itself.
+const (
+	reportUp = iota
+	reportDuration
+	reportScraped
+	reportPostRelabel
+	reportAdded
+	reportTimeout
+	reportSampleLimit
+	reportBodySize
+	reportInfo // the target_info series
+	reportCount
+)
+
+var reportNames = [reportCount]string{
+	"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
+	"scrape_series_added", "scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes", "",
 }
 
 // report adds the samples about the scrape itself.
@@ -249,36 +371,50 @@ func (c *cache) report(r *scrapeResult) {
 	if r.err != nil {
 		up = 0
 	}
-	c.put("up", up)
-	c.put("scrape_duration_seconds", r.duration.Seconds())
-	c.put("scrape_samples_scraped", float64(r.scraped))
-	c.put("scrape_samples_post_metric_relabeling", float64(r.postRelabel))
-	c.put("scrape_series_added", float64(r.added))
+	c.reportOne(reportUp, up)
+	c.reportOne(reportDuration, r.duration.Seconds())
+	c.reportOne(reportScraped, float64(r.scraped))
+	c.reportOne(reportPostRelabel, float64(r.postRelabel))
+	c.reportOne(reportAdded, float64(r.added))
 	if cfg := c.sp.plan.cfg; cfg.ExtraScrapeMetricsEnabled() {
 		body := float64(r.bytes)
 		if r.tooLarge {
 			body = -1
 		}
-		c.put("scrape_timeout_seconds", c.sp.Timeout.Seconds())
-		c.put("scrape_sample_limit", float64(cfg.SampleLimit))
-		c.put("scrape_body_size_bytes", body)
+		c.reportOne(reportTimeout, c.sp.Timeout.Seconds())
+		c.reportOne(reportSampleLimit, float64(cfg.SampleLimit))
+		c.reportOne(reportBodySize, body)
+	}
+	if c.sp.plan.info != nil {
+		c.reportOne(reportInfo, 1)
 	}
 }
 
-// put adds one sample about the scrape. Its text holds a byte that no page has.
-// A target that exposes the same series itself is left its value.
-func (c *cache) put(name string, v float64) {
-	text := append([]byte(name), 0xff)
-	hash := hashText(text)
-	id := c.findApart(text, hash)
-	if id < 0 {
-		c.builder.Reset(c.sp.public)
-		c.builder.Set(commonmodel.MetricNameLabel, name)
-		slot := c.slotFor(c.builder.Labels())
-		c.slots[slot].report = true
-		id = c.addEntry(text, hash, slot)
+// reportOne adds one sample about the scrape. A target that exposes the same
+// series itself is left its value.
+func (c *cache) reportOne(n int, v float64) {
+	slot := c.reports[n]
+	if slot < filtered {
+		slot = c.reportSlot(n)
+		c.reports[n] = slot
+		if slot >= 0 {
+			c.flags[slot] |= isReport
+		}
 	}
-	e := &c.entries[id]
-	e.seen = c.pass
-	c.take(e.slot, v, nil)
+	if slot >= 0 {
+		c.take(slot, v, 0, false)
+	}
+}
+
+func (c *cache) reportSlot(n int) int32 {
+	if n == reportInfo {
+		ls, ok := c.sp.plan.info.Labels(c.sp.Labels, c.sp.Discovered, labels.EmptyLabels())
+		if !ok {
+			return filtered
+		}
+		return c.slotFor(ls)
+	}
+	c.builder.Reset(c.sp.public)
+	c.builder.Set(commonmodel.MetricNameLabel, reportNames[n])
+	return c.runProgram(c.builder.Labels())
 }

@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,7 +48,12 @@ type scrapeResult struct {
 	added       int
 	series      int
 	lost        [outcomes]int
-	rolledBack  int // samples of a page that did not count as a whole
+	appended    int // samples that count against sample_limit
+	limitHit    bool
+	// bucketLimitHit says that a native histogram had too many buckets.
+	bucketLimitHit bool
+	framed         int // samples of the frame
+	rolledBack     int // samples of a page that did not count as a whole
 }
 
 // snapshot returns the state, or false for a target that is gone.
@@ -72,6 +78,33 @@ func (t *target) snapshot() (TargetState, bool) {
 	return st, true
 }
 
+// Count is what became of a job's samples since the start.
+type Count struct {
+	// Accepted went on, with those about the scrapes themselves and staleness
+	// markers; Refused did not, for reasons of their own or their page's.
+	Accepted, Refused uint64
+}
+
+// count adds a scrape to its job's count.
+func (m *Manager) count(job string, r *scrapeResult) {
+	m.counting.Lock()
+	defer m.counting.Unlock()
+	n := m.counts[job]
+	n.Accepted += uint64(r.framed)
+	n.Refused += uint64(r.rolledBack)
+	for what := duplicate; what <= outOfBounds; what++ {
+		n.Refused += uint64(r.lost[what])
+	}
+	m.counts[job] = n
+}
+
+// Samples returns the counts by job.
+func (m *Manager) Samples() map[string]Count {
+	m.counting.Lock()
+	defer m.counting.Unlock()
+	return maps.Clone(m.counts)
+}
+
 type metrics struct {
 	scrapes  *prometheus.CounterVec
 	samples  prometheus.Counter
@@ -79,7 +112,10 @@ type metrics struct {
 	duration prometheus.Histogram
 }
 
-const reasonFailed = "failed_scrape"
+const (
+	reasonFailed = "failed_scrape"
+	resultHeld   = "held" // left out because memory is short
+)
 
 func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 	x := &metrics{
@@ -103,6 +139,7 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 	}
 	x.scrapes.WithLabelValues("ok")
 	x.scrapes.WithLabelValues("error")
+	x.scrapes.WithLabelValues(resultHeld)
 	reg.MustRegister(x.scrapes, x.samples, x.dropped, x.duration, targetCounter{m})
 	return x
 }

@@ -22,10 +22,16 @@ type spec struct {
 	public labels.Labels
 }
 
+// covers reports whether a scrape that is due at a time is ours to make.
+func (s *spec) covers(due time.Time) bool {
+	return !due.Before(s.From) && (s.Until.IsZero() || due.Before(s.Until))
+}
+
 func (s *spec) same(o *spec) bool {
 	sameErr := (s.forced == nil) == (o.forced == nil) && (s.forced == nil || s.forced.Error() == o.forced.Error())
 	return s.plan == o.plan && sameErr && s.URL == o.URL && s.Interval == o.Interval &&
-		s.Timeout == o.Timeout && labels.Equal(s.Labels, o.Labels)
+		s.Timeout == o.Timeout && s.From.Equal(o.From) && s.Until.Equal(o.Until) && labels.Equal(s.Labels, o.Labels) &&
+		labels.Equal(s.Discovered, o.Discovered)
 }
 
 // target is one place to scrape, with its goroutine.
@@ -38,6 +44,7 @@ type target struct {
 
 	mu    sync.Mutex
 	spec  *spec // nil: the target is gone
+	moved bool  // to another collector
 	state scrapeResult
 
 	work  sync.Mutex // guards cache
@@ -55,17 +62,29 @@ func (t *target) current() *spec {
 	return t.spec
 }
 
-// update replaces the spec; nil ends the target.
+// update replaces the spec.
 func (t *target) update(s *spec) {
 	t.mu.Lock()
-	was := t.spec
-	t.spec = s
+	t.spec, t.moved = s, false
 	t.mu.Unlock()
-	if was != nil || s != nil {
-		select {
-		case t.changed <- struct{}{}:
-		default:
-		}
+	t.signal()
+}
+
+// end takes the spec away; moved says that another collector goes on.
+func (t *target) end(moved bool) {
+	t.mu.Lock()
+	was := t.spec
+	t.spec, t.moved = nil, t.moved || moved
+	t.mu.Unlock()
+	if was != nil || moved {
+		t.signal()
+	}
+}
+
+func (t *target) signal() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -97,7 +116,17 @@ func (t *target) wait(ctx context.Context, d time.Duration) bool {
 // cycle scrapes in the rhythm of the spec until the target is gone or has
 // another rhythm.
 func (t *target) cycle(ctx context.Context, sp *spec) {
-	if !t.wait(ctx, offset(t.id, t.m.cfg.OffsetSeed, sp.Interval, time.Now())) {
+	first := offset(t.id, t.m.cfg.OffsetSeed, sp.Interval, time.Now())
+	if within := t.m.cfg.FirstWithin; first > within && within > 0 && t.last == nil && sp.From.IsZero() {
+		early := first % within
+		if !t.wait(ctx, early) {
+			return
+		}
+		t.due = time.Now().Round(0)
+		t.scrape(ctx, sp, t.due)
+		first = offset(t.id, t.m.cfg.OffsetSeed, sp.Interval, time.Now())
+	}
+	if !t.wait(ctx, first) {
 		return
 	}
 	ticker := time.NewTicker(sp.Interval)
@@ -111,8 +140,10 @@ func (t *target) cycle(ctx context.Context, sp *spec) {
 		if at.Sub(due) <= min(sp.Interval/100, maxTolerance) {
 			at = due
 		}
-		t.due = due
-		t.scrape(ctx, sp, at)
+		if sp.covers(due) {
+			t.due = due
+			t.scrape(ctx, sp, at)
+		}
 		for ticked := false; !ticked; {
 			select {
 			case <-ctx.Done():
@@ -134,7 +165,10 @@ func (t *target) cycle(ctx context.Context, sp *spec) {
 // its series have been marked stale, at the time of the scrape that did not
 // take place.
 func (t *target) linger(ctx context.Context) bool {
-	if t.last == nil {
+	t.mu.Lock()
+	moved := t.moved
+	t.mu.Unlock()
+	if t.last == nil || moved {
 		return t.m.retire(t, nil, time.Time{})
 	}
 	interval := t.last.Interval
@@ -147,6 +181,10 @@ func (t *target) linger(ctx context.Context) bool {
 
 // scrape does one scrape and hands on its frame.
 func (t *target) scrape(ctx context.Context, sp *spec, at time.Time) {
+	if hold := t.m.cfg.Hold; hold != nil && hold() {
+		t.m.metrics.scrapes.WithLabelValues(resultHeld).Inc()
+		return
+	}
 	start := time.Now()
 	pg, err := t.fetch(ctx, sp)
 	if ctx.Err() != nil {
@@ -168,6 +206,7 @@ func (t *target) scrape(ctx context.Context, sp *spec, at time.Time) {
 	t.mu.Unlock()
 	t.last = sp
 	t.m.metrics.observe(&r)
+	t.m.count(sp.plan.cfg.JobName, &r)
 	if r.err != nil {
 		t.log.Debug("scrape failed", "err", r.err)
 	}
@@ -188,33 +227,41 @@ func (t *target) digest(sp *spec, pg *page, err error, at, start time.Time) scra
 	defer t.work.Unlock()
 	c := t.cache
 	c.use(sp)
+	state := passStates.Get().(*passState)
+	c.begin(at.UnixMilli(), state)
 	r := scrapeResult{at: at, err: err}
 	if r.err == nil {
-		r.err = pg.unpack(int64(sp.plan.cfg.BodySizeLimit))
-		r.bytes = len(pg.text)
-		r.tooLarge = errors.Is(r.err, errBodySizeLimit)
-	} else {
-		r.tooLarge = errors.Is(err, errBodySizeLimit)
+		r.err = c.read(pg, &r)
 	}
-	c.begin(at.UnixMilli())
+	r.tooLarge = errors.Is(r.err, errBodySizeLimit)
 	switch {
-	case r.err != nil || len(pg.text) == 0:
+	case r.err != nil:
+		if r.scraped > 0 {
+			r.rolledBack = r.postRelabel
+			for what := repeated; what < outcomes; what++ {
+				if what != relabelled {
+					r.rolledBack -= r.lost[what]
+				}
+			}
+		}
+		c.fail()
+	case r.bytes == 0:
 		c.fail()
 	default:
-		if r.err = c.read(pg, &r); r.err != nil {
-			r.rolledBack = r.postRelabel
-			for what := repeated; what < relabelled; what++ {
-				r.rolledBack -= r.lost[what]
-			}
-			c.fail()
-		} else {
-			c.succeed()
-		}
+		c.succeed()
 	}
 	r.duration = time.Since(start)
 	c.report(&r)
-	t.m.sink.Append(c.frame())
+	f := c.frame()
+	r.framed = f.Samples()
+	t.m.sink.Append(f)
+	c.passState = nil
+	passStates.Put(state)
 	c.compact(func() uint64 { return t.m.generation.Add(1) })
 	r.series = c.live
 	return r
 }
+
+var passStates = sync.Pool{New: func() any {
+	return &passState{builder: *labels.NewBuilder(labels.EmptyLabels())}
+}}

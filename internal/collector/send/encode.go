@@ -1,234 +1,367 @@
 package send
 
 import (
+	"math"
+	"time"
+	"unique"
+
 	"github.com/mangru/mangru/internal/model"
 	"github.com/mangru/mangru/internal/wire"
 )
 
-// encoder makes remote-write requests and keeps the encoded labels of the
-// series that it has seen, so that in the steady state they are only copied.
+// version is a version of remote write.
+type version uint8
+
+// The versions of remote write.
+const (
+	v1 version = 1
+	v2 version = 2
+)
+
+// String implements fmt.Stringer.
+func (v version) String() string {
+	if v == v2 {
+		return "2.0"
+	}
+	return "1.0"
+}
+
+// message is a request that is being written, in one of the versions.
+type message interface {
+	Reset()
+	Target(l model.Labels)
+	Family(f model.Family, describe bool)
+	One(series int, t int64, v float64)
+	Open(series int)
+	Sample(t int64, v float64)
+	Histogram(msg []byte)
+	Exemplar(t int64, v float64, labels []model.Label)
+	Close() (exemplars bool)
+	Finish() []byte
+}
+
+// counts is what is in a request, and what of its spans is not.
+type counts struct {
+	samples, histograms, exemplars int
+	// filtered are samples of series that the endpoint's rules drop, unwanted
+	// histograms, and unwantedExemplars exemplars, that it is not to get.
+	filtered, unwanted, unwantedExemplars int
+	// old are samples beyond the endpoint's age limit.
+	old int
+	// bare are exemplars that 2.0 has no place for, as they have no sample.
+	bare int
+}
+
+// sent is the samples of the request.
+func (c counts) sent() int { return c.samples + c.histograms }
+
+// total is the samples of the spans.
+func (c counts) total() int { return c.sent() + c.filtered + c.unwanted + c.old }
+
+// encoder makes remote-write requests of spans. What it needs is kept, so that
+// in the steady state nothing is allocated. It is for one goroutine.
 type encoder struct {
-	external []model.Label
-	targets  map[uint64]*block
-	requests uint64
+	*endpoint
+	rewriter rewriter
+	messages [2]message // by version, made when needed
 
-	raw     []byte // protobuf of the last request
-	packed  []byte // the same, compressed
-	groups  []group
-	latest  map[uint64]int // the last group of a target
-	samples []wire.Sample
-	index   slotIndex
+	// Of the last request:
+	counts    counts
+	packed    []byte // compressed
+	described []unique.Handle[model.Family]
+	oldest    int64 // time of a frame that is not too old
+
+	// Of the span at hand:
+	out     message
+	shape   *model.Shape
+	labels  model.Labels
+	meta    familyState
+	cursors []int // into the frames' extras
 }
 
-// group is the spans of one target in one request; their samples share series.
-type group struct {
-	shape *model.Shape // the longest
-	spans []model.Span
-	extra bool
+// familyState is what a span needs to know to say what its families are.
+type familyState struct {
+	wanted  bool
+	known   bool // none of them is to be described now
+	now     time.Time
+	family  uint16 // of the last series, plus one
+	pending bool   // the last series described it, the next need not
+	quiet   time.Time
 }
 
-// encode makes a request of the spans, in packed, and returns its samples.
-// Samples of one series stand together, in the order of the spans.
-func (e *encoder) encode(spans []model.Span) int {
-	e.requests++
-	e.raw = e.raw[:0]
-	e.group(spans)
-	n := 0
-	for i := range e.groups {
-		g := &e.groups[i]
-		b := e.block(g.shape)
-		switch {
-		case g.extra:
-			n += e.mixed(g, b)
-		case len(g.spans) == 1:
-			n += e.single(g.spans[0], b)
-		default:
-			n += e.columns(g, b)
-		}
+func newEncoder(ep *endpoint) *encoder {
+	return &encoder{endpoint: ep, rewriter: rewriter{program: ep.cfg.Rewrite, external: ep.external}}
+}
+
+func (e *encoder) message(v version) message {
+	if m := e.messages[v-v1]; m != nil {
+		return m
 	}
-	e.packed = wire.AppendSnappy(e.packed[:0], e.raw)
-	e.evict()
-	return n
+	external := e.external
+	if len(e.cfg.Rewrite) > 0 {
+		external = nil // they are in what the rewriter makes
+	}
+	var m message
+	if v == v2 {
+		m = wire.NewEncoderV2(external)
+	} else {
+		m = wire.NewEncoderV1(external)
+	}
+	e.messages[v-v1] = m
+	return m
 }
 
-func (e *encoder) group(spans []model.Span) {
-	e.groups = e.groups[:0]
-	clear(e.latest)
+// encode makes a request of the spans, in packed.
+func (e *encoder) encode(v version, spans []model.Span, now time.Time) {
+	e.packed = wire.AppendSnappy(e.packed[:0], e.write(v, spans, now))
+}
+
+// write makes a request of the spans, not compressed, which is valid until the
+// next one. Samples of one series are in the order of the spans.
+func (e *encoder) write(v version, spans []model.Span, now time.Time) []byte {
+	e.counts, e.described = counts{}, e.described[:0]
+	e.oldest = math.MinInt64
+	if limit := e.cfg.SampleAgeLimit; limit > 0 {
+		e.oldest = now.Add(-limit).UnixMilli()
+	}
+	e.out = e.message(v)
+	e.out.Reset()
 	for _, sp := range spans {
-		shape := sp.Frame.Shape
-		if i, ok := e.latest[shape.Target]; ok && e.groups[i].shape.Generation == shape.Generation {
-			g := &e.groups[i]
-			g.spans = append(g.spans, sp)
-			g.extra = g.extra || len(sp.Frame.Extras) > 0
-			if len(shape.Series) > len(g.shape.Series) {
-				g.shape = shape
-			}
-			continue
+		e.span(sp, now)
+	}
+	return e.out.Finish()
+}
+
+func (e *encoder) span(sp model.Span, now time.Time) {
+	e.shape = sp.Shape()
+	e.labels = e.shape.Labels
+	rules := len(e.cfg.Rewrite) > 0
+	e.meta = familyState{wanted: e.cfg.SendMetadata && len(e.shape.Family) > 0, now: now}
+	if rules || e.meta.wanted {
+		t := e.targets.get(e.shape.Target, now)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if rules {
+			e.labels = e.rewriter.labels(t, e.shape)
 		}
-		if n := len(e.groups); n < cap(e.groups) {
-			e.groups = e.groups[:n+1]
-		} else {
-			e.groups = append(e.groups, group{})
-		}
-		g := &e.groups[len(e.groups)-1]
-		g.shape, g.extra = shape, len(sp.Frame.Extras) > 0
-		g.spans = append(g.spans[:0], sp)
-		if e.latest == nil {
-			e.latest = make(map[uint64]int)
-		}
-		e.latest[shape.Target] = len(e.groups) - 1
+		e.meta.known = t.version == e.shape.Version && now.Before(t.quiet)
+		defer e.rest(t, sp)
+	}
+	e.out.Target(e.labels)
+	if len(sp.Frames) == 1 && len(sp.Frames[0].Extras) == 0 {
+		e.page(sp, rules)
+		return
+	}
+	e.columns(sp, rules)
+}
+
+// rest notes until when nothing of the target's families is to be described. A
+// part of a page knows of a part of the families only.
+func (e *encoder) rest(t *target, sp model.Span) {
+	if e.meta.wanted && !e.meta.known && sp.From == 0 && sp.To == len(sp.Frames)*e.shape.Slots() {
+		t.version, t.quiet = e.shape.Version, e.meta.quiet
 	}
 }
 
-// slots returns which slots a span covers.
-func slots(sp model.Span) (from, to int) {
-	extras := len(sp.Frame.Extras)
-	return max(0, sp.From-extras), max(0, sp.To-extras)
-}
-
-// single is the usual case: one frame, each series once.
-func (e *encoder) single(sp model.Span, b *block) (n int) {
-	from, to := slots(sp)
-	var one [1]wire.Sample
-	one[0].Time = sp.Frame.Time
-	for slot := from; slot < to; slot++ {
-		v := sp.Frame.Values[slot]
+// page is the usual case: one frame, and one sample a series.
+func (e *encoder) page(sp model.Span, rules bool) {
+	f := sp.Frames[0]
+	if f.Time < e.oldest {
+		e.counts.old += sp.Samples()
+		return
+	}
+	at := f.Time
+	for slot := sp.From; slot < min(sp.To, len(f.Values)); slot++ {
+		v := f.Values[slot]
 		if model.IsAbsent(v) {
 			continue
 		}
-		one[0].Value = v
-		e.raw = wire.AppendSeries(e.raw, b.labels(slot), one[:])
-		n++
-	}
-	return n
-}
-
-// columns is the case of catching up: several frames, each series once with
-// the samples of all.
-func (e *encoder) columns(g *group, b *block) (n int) {
-	for slot := range g.shape.Series {
-		e.samples = e.samples[:0]
-		for _, sp := range g.spans {
-			from, to := slots(sp)
-			if slot < from || slot >= to {
-				continue
-			}
-			if v := sp.Frame.Values[slot]; !model.IsAbsent(v) {
-				e.samples = append(e.samples, wire.Sample{Time: sp.Frame.Time, Value: v})
-			}
+		if rules && len(e.labels.Runs(slot)) == 0 {
+			e.counts.filtered++
+			continue
 		}
-		if len(e.samples) > 0 {
-			e.raw = wire.AppendSeries(e.raw, b.labels(slot), e.samples)
-			n += len(e.samples)
+		if e.meta.wanted {
+			e.family(slot)
 		}
-	}
-	return n
-}
-
-// mixed is the general case, with samples that have times of their own.
-func (e *encoder) mixed(g *group, b *block) (n int) {
-	e.index.reset(len(g.shape.Series))
-	for _, sp := range g.spans {
-		extras := len(sp.Frame.Extras)
-		for _, x := range sp.Frame.Extras[min(sp.From, extras):min(sp.To, extras)] {
-			e.index.add(x.Slot, wire.Sample{Time: x.Time, Value: x.Value})
+		if f.Times != nil {
+			at = f.Times[slot]
 		}
-		from, to := slots(sp)
-		for slot := from; slot < to; slot++ {
-			if v := sp.Frame.Values[slot]; !model.IsAbsent(v) {
-				e.index.add(slot, wire.Sample{Time: sp.Frame.Time, Value: v})
-			}
-		}
+		e.out.One(slot, at, v)
+		e.counts.samples++
 	}
-	for slot := range g.shape.Series {
-		if e.samples = e.index.list(slot, e.samples[:0]); len(e.samples) > 0 {
-			e.raw = wire.AppendSeries(e.raw, b.labels(slot), e.samples)
-			n += len(e.samples)
-		}
-	}
-	return n
 }
 
-// slotIndex collects samples by slot, in order, without a slice for each.
-type slotIndex struct {
-	first, last []int32 // by slot, index into samples plus one
-	next        []int32 // by sample
-	samples     []wire.Sample
-}
-
-func (x *slotIndex) reset(slots int) {
-	if cap(x.first) < slots {
-		x.first, x.last = make([]int32, slots), make([]int32, slots)
-	}
-	x.first, x.last = x.first[:slots], x.last[:slots]
-	clear(x.first)
-	clear(x.last)
-	x.next, x.samples = x.next[:0], x.samples[:0]
-}
-
-func (x *slotIndex) add(slot int, s wire.Sample) {
-	x.samples = append(x.samples, s)
-	x.next = append(x.next, 0)
-	at := int32(len(x.samples))
-	if last := x.last[slot]; last != 0 {
-		x.next[last-1] = at
-	} else {
-		x.first[slot] = at
-	}
-	x.last[slot] = at
-}
-
-func (x *slotIndex) list(slot int, dst []wire.Sample) []wire.Sample {
-	for at := x.first[slot]; at != 0; at = x.next[at-1] {
-		dst = append(dst, x.samples[at-1])
-	}
-	return dst
-}
-
-// block is the encoded labels of a target's series, one after the other.
-type block struct {
-	generation uint64
-	bytes      []byte
-	ends       []uint32
-	used       uint64 // the last request that needed it
-}
-
-func (b *block) labels(slot int) []byte {
-	from := uint32(0)
-	if slot > 0 {
-		from = b.ends[slot-1]
-	}
-	return b.bytes[from:b.ends[slot]]
-}
-
-// block returns the encoded labels of a shape. A shape is a prefix of its
-// successors in the same generation, so only what is new is encoded.
-func (e *encoder) block(s *model.Shape) *block {
-	b := e.targets[s.Target]
-	if b == nil || b.generation != s.Generation {
-		b = &block{generation: s.Generation}
-		if e.targets == nil {
-			e.targets = make(map[uint64]*block)
-		}
-		e.targets[s.Target] = b
-	}
-	for slot := len(b.ends); slot < len(s.Series); slot++ {
-		b.bytes = wire.AppendLabels(b.bytes, s.Series[slot].Labels, e.external)
-		b.ends = append(b.ends, uint32(len(b.bytes)))
-	}
-	b.used = e.requests
-	return b
-}
-
-// evict forgets now and then the targets that have not been seen for long.
-func (e *encoder) evict() {
-	const every = 4096
-	if e.requests%every != 0 {
+// family tells of which family the series is that comes next.
+func (e *encoder) family(slot int) {
+	m, id := &e.meta, e.shape.Family[slot]
+	if id+1 == m.family && !m.pending {
 		return
 	}
-	for target, b := range e.targets {
-		if e.requests-b.used > every {
-			delete(e.targets, target)
+	m.family, m.pending = id+1, false
+	if id == 0 {
+		e.out.Family(model.Family{}, false)
+		return
+	}
+	h := e.shape.Families[id-1]
+	if !m.known {
+		m.pending = e.due(h)
+	}
+	e.out.Family(h.Value(), m.pending)
+}
+
+// due reports whether this request is to describe the family.
+func (e *encoder) due(h unique.Handle[model.Family]) bool {
+	next := e.known.due(h)
+	if e.meta.now.Before(next) {
+		if e.meta.quiet.IsZero() || next.Before(e.meta.quiet) {
+			e.meta.quiet = next
+		}
+		return false
+	}
+	e.meta.quiet = e.meta.now // ask again until the endpoint has it
+	for _, d := range e.described {
+		if d == h {
+			return false
 		}
 	}
+	e.described = append(e.described, h)
+	return true
+}
+
+// columns is the general case: some frames, or samples beside the values.
+func (e *encoder) columns(sp model.Span, rules bool) {
+	e.cursors = e.cursors[:0]
+	for range sp.Frames {
+		e.cursors = append(e.cursors, 0)
+	}
+	frames := len(sp.Frames)
+	for c := sp.From; c < sp.To; {
+		slot, first := c/frames, c%frames
+		last := min(frames, first+sp.To-c)
+		if rules && len(e.labels.Runs(slot)) == 0 {
+			e.counts.filtered += cells(sp, c, last-first).Samples()
+		} else {
+			e.series(sp, slot, first, last)
+		}
+		c += last - first
+	}
+}
+
+// cells returns some cells of a span.
+func cells(sp model.Span, from, count int) model.Span {
+	return model.Span{Frames: sp.Frames, From: from, To: from + count}
+}
+
+// series writes what the frames from first to last have in a slot.
+func (e *encoder) series(sp model.Span, slot, first, last int) {
+	s := series{encoder: e, slot: slot}
+	for i := first; i < last; i++ {
+		f := sp.Frames[i]
+		if f.Time < e.oldest {
+			e.counts.old += cells(sp, slot*len(sp.Frames)+i, 1).Samples()
+			continue
+		}
+		if len(f.Extras) > 0 {
+			s.extras(e.extras(f, i, slot))
+		}
+		if slot >= len(f.Values) || model.IsAbsent(f.Values[slot]) {
+			continue
+		}
+		at := f.Time
+		if f.Times != nil {
+			at = f.Times[slot]
+		}
+		s.want(floats)
+		e.out.Sample(at, f.Values[slot])
+		e.counts.samples++
+	}
+	s.close()
+}
+
+// extras returns what a frame has in a slot. Slots are asked for in order.
+func (e *encoder) extras(f *model.Frame, frame, slot int) []model.Extra {
+	from := e.cursors[frame]
+	for from < len(f.Extras) && int(f.Extras[from].Slot) < slot {
+		from++
+	}
+	to := from
+	for to < len(f.Extras) && int(f.Extras[to].Slot) == slot {
+		to++
+	}
+	e.cursors[frame] = to
+	return f.Extras[from:to]
+}
+
+// series is one slot on its way into the message. Floats and histograms of one
+// slot go into series of their own, so that a receiver takes them in order.
+type series struct {
+	*encoder
+	slot      int
+	content   content
+	exemplars int
+}
+
+type content uint8
+
+const (
+	closed content = iota
+	nothing
+	floats
+	histograms
+)
+
+func (s *series) want(c content) {
+	if s.content == c || (c == nothing && s.content != closed) {
+		return
+	}
+	if s.content == floats || s.content == histograms {
+		s.close()
+	}
+	if s.content == closed {
+		if s.meta.wanted {
+			s.family(s.slot)
+		}
+		s.out.Open(s.slot)
+	}
+	s.content = c
+}
+
+func (s *series) extras(list []model.Extra) {
+	for i := range list {
+		x := &list[i]
+		switch x.Kind {
+		case model.ExtraSample:
+			s.want(floats)
+			s.out.Sample(x.Time, x.Value)
+			s.counts.samples++
+		case model.ExtraHistogram:
+			if !s.cfg.SendNativeHistograms {
+				s.counts.unwanted++
+				continue
+			}
+			s.want(histograms)
+			s.out.Histogram(x.Histogram)
+			s.counts.histograms++
+		case model.ExtraExemplar:
+			if !s.cfg.SendExemplars {
+				s.counts.unwantedExemplars++
+				continue
+			}
+			s.want(nothing)
+			s.out.Exemplar(x.Time, x.Value, x.Labels)
+			s.exemplars++
+		}
+	}
+}
+
+func (s *series) close() {
+	if s.content == closed {
+		return
+	}
+	if s.out.Close() {
+		s.counts.exemplars += s.exemplars
+	} else {
+		s.counts.bare += s.exemplars
+	}
+	s.content, s.exemplars = closed, 0
 }

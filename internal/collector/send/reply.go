@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mangru/mangru/internal/auth/sigv4"
@@ -24,47 +25,120 @@ type reply struct {
 	retry  bool // the same samples may be accepted later
 	after  time.Duration
 	reason string // of the retry
+	// unconfirmed says that a 2.0 request was accepted by one who does not say
+	// how much was written; err is set then.
+	unconfirmed bool
+	written     written
 }
 
-// post sends a request body once.
-func (s *shard) post(ctx context.Context, body []byte) reply {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+// refused reports whether the samples were refused for good.
+func (r *reply) refused() bool {
+	return r.status/100 == 4 && !r.retry && r.status != http.StatusRequestEntityTooLarge
+}
+
+// written is what a receiver of 2.0 says that it has written.
+type written struct {
+	confirmed          bool // it says so at all
+	samples, exemplars int  // samples include histograms
+}
+
+// post sends the encoder's request once.
+func (w *worker) post(ctx context.Context, v version) reply {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, bytes.NewReader(body))
+	body := &requestBody{bytes: w.enc.packed}
+	defer func() {
+		// Whoever answers before having read everything may leave the transport
+		// reading; it then keeps the bytes.
+		if body.open.Load() != 0 {
+			w.enc.packed = nil
+		}
+	}()
+	req, err := w.request(ctx, v, body)
 	if err != nil {
 		return reply{err: withoutURL(err)}
 	}
-	for k, v := range s.cfg.Headers {
-		req.Header.Set(k, v)
-	}
-	req.Header.Set("Content-Type", wire.ContentTypeV1)
-	req.Header.Set("Content-Encoding", wire.ContentEncoding)
-	req.Header.Set(wire.VersionHeader, wire.VersionHeaderValue)
-	req.Header.Set("User-Agent", s.cfg.UserAgent)
 	start := time.Now()
-	resp, err := s.client.Do(req)
-	s.metrics.duration.Observe(time.Since(start).Seconds())
+	resp, err := w.client.Do(req)
+	w.metrics.duration.Observe(time.Since(start).Seconds())
 	if err != nil {
 		r := reply{err: withoutURL(err), retry: true, reason: "network"}
 		var ce *sigv4.CredentialsError
 		if errors.As(err, &ce) {
 			r.reason = "credentials"
 		}
-		s.metrics.requests(r.reason).Inc()
+		w.metrics.requests(r.reason).Inc()
 		return r
 	}
 	defer func() { _ = resp.Body.Close() }()
-	s.metrics.requests(strconv.Itoa(resp.StatusCode)).Inc()
-	line := firstLine(resp.Body)
-	if resp.StatusCode/100 == 2 {
-		return reply{status: resp.StatusCode}
+	w.metrics.requests(strconv.Itoa(resp.StatusCode)).Inc()
+	return judge(v, resp)
+}
+
+func (w *worker) request(ctx context.Context, v version, body *requestBody) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.cfg.URL, nil)
+	if err != nil {
+		return nil, err
 	}
-	r := reply{status: resp.StatusCode, err: fmt.Errorf("server answered %s: %s", resp.Status, line)}
+	req.ContentLength = int64(len(body.bytes))
+	req.GetBody = body.reader
+	if req.Body, err = body.reader(); err != nil {
+		return nil, err
+	}
+	for k, val := range w.cfg.Headers {
+		req.Header.Set(k, val)
+	}
+	req.Header.Set("Content-Type", wire.ContentTypeV1)
+	req.Header.Set(wire.VersionHeader, wire.VersionHeaderValue)
+	if v == v2 {
+		req.Header.Set("Content-Type", wire.ContentTypeV2)
+		req.Header.Set(wire.VersionHeader, wire.VersionHeaderValueV2)
+	}
+	req.Header.Set("Content-Encoding", wire.ContentEncoding)
+	req.Header.Set("User-Agent", w.cfg.UserAgent)
+	return req, nil
+}
+
+// judge reads an answer.
+func judge(v version, resp *http.Response) reply {
+	line := firstLine(resp.Body)
+	r := reply{status: resp.StatusCode}
+	if v == v2 {
+		r.written = parseWritten(resp.Header)
+	}
+	if resp.StatusCode/100 == 2 {
+		if v == v2 && !r.written.confirmed {
+			r.unconfirmed = true
+			r.err = fmt.Errorf("server answered %s without saying what it wrote, so it may not know remote write 2.0; set protocol to %q", resp.Status, ProtocolV1)
+		}
+		return r
+	}
+	r.err = fmt.Errorf("server answered %s: %s", resp.Status, line)
 	if mayPass(resp.StatusCode) {
 		r.retry, r.reason = true, strconv.Itoa(resp.StatusCode)
 		r.after = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
 	return r
+}
+
+// parseWritten reads the headers of 2.0. One that is missing among others
+// stands for zero.
+func parseWritten(h http.Header) (w written) {
+	read := func(name string) int {
+		v := h.Get(name)
+		if v == "" {
+			return 0
+		}
+		w.confirmed = true
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return 0
+		}
+		return max(0, n)
+	}
+	w.samples = read(wire.WrittenSamplesHeader) + read(wire.WrittenHistogramsHeader)
+	w.exemplars = read(wire.WrittenExemplarsHeader)
+	return w
 }
 
 // mayPass reports whether the same samples may be accepted later. Who is refused
@@ -77,6 +151,32 @@ func mayPass(status int) bool {
 		return true
 	}
 	return status/100 == 5
+}
+
+// requestBody is the bytes of a request, for as many readers as the HTTP client
+// wants: it begins again after a redirect, or on another connection.
+type requestBody struct {
+	bytes []byte
+	open  atomic.Int32 // readers that are not closed
+}
+
+func (b *requestBody) reader() (io.ReadCloser, error) {
+	b.open.Add(1)
+	return &bodyReader{Reader: bytes.NewReader(b.bytes), body: b}, nil
+}
+
+type bodyReader struct {
+	*bytes.Reader
+	body   *requestBody
+	closed atomic.Bool
+}
+
+// Close implements io.Closer.
+func (r *bodyReader) Close() error {
+	if r.closed.CompareAndSwap(false, true) {
+		r.body.open.Add(-1)
+	}
+	return nil
 }
 
 // withoutURL takes the address out of an error of net/http: its query may hold

@@ -1,19 +1,18 @@
 package send
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	commoncfg "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage/remote/azuread"
+	"github.com/prometheus/prometheus/storage/remote/googleiam"
 
 	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/model"
@@ -32,6 +31,15 @@ type Source interface {
 	Settle(n int)
 }
 
+// Queue is what waits for one endpoint. It is safe for use by many goroutines.
+type Queue interface {
+	// Reader returns a further reader. The spans of one target are leased by
+	// one reader at a time.
+	Reader() Source
+	// Waiting returns how many samples no reader has leased.
+	Waiting() int
+}
+
 // Config says where an endpoint is and how it is spoken to.
 type Config struct {
 	otelconf.Endpoint
@@ -43,17 +51,30 @@ type Config struct {
 	Transport http.RoundTripper
 }
 
+// defaultMaxShards is the most requests under way at once where the
+// configuration does not say.
+const defaultMaxShards = 16
+
 // Sender delivers to one endpoint.
 type Sender struct {
-	cfg      Config
+	endpoint
 	client   *http.Client
-	external []model.Label
 	metrics  *endpointMetrics
 	log      *slog.Logger
 	throttle telemetry.Throttle
+	protocol *negotiation
+	limit    sampleLimit
 
 	mu    sync.Mutex
 	state State
+}
+
+// endpoint is what the encoders of an endpoint share.
+type endpoint struct {
+	cfg      Config
+	external []model.Label
+	targets  targets
+	known    described
 }
 
 // New returns a sender. It makes no connection yet.
@@ -61,15 +82,26 @@ func New(cfg Config, m *Metrics, log *slog.Logger) (*Sender, error) {
 	if cfg.MaxRequestBytes < 1 || cfg.MaxSamplesPerRequest < 1 || cfg.Timeout <= 0 {
 		return nil, fmt.Errorf("endpoint %q: request bytes, request samples and timeout must be positive", cfg.Name)
 	}
+	cfg.MaxShards = cmp.Or(cfg.MaxShards, defaultMaxShards)
+	cfg.MinShards = max(1, cfg.MinShards)
+	if cfg.MaxShards < cfg.MinShards {
+		return nil, fmt.Errorf("endpoint %q: at most %d shards, but at least %d", cfg.Name, cfg.MaxShards, cfg.MinShards)
+	}
+	protocol, err := newNegotiation(cfg.Protocol)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %q: %w", cfg.Name, err)
+	}
 	client, err := newClient(cfg)
 	if err != nil {
 		return nil, err
 	}
 	s := &Sender{
-		cfg: cfg, client: client, metrics: m.endpoint(cfg.Name),
+		endpoint: endpoint{cfg: cfg, known: described{every: cmp.Or(cfg.MetadataInterval, time.Minute)}}, client: client, metrics: m.endpoint(cfg.Name),
 		log:      log.With("endpoint", cfg.Name),
 		throttle: telemetry.Throttle{Every: time.Minute},
-		state:    State{Name: cfg.Name, Status: StatusIdle},
+		protocol: protocol,
+		limit:    sampleLimit{most: cfg.MaxSamplesPerRequest, now: cfg.MaxSamplesPerRequest},
+		state:    State{Name: cfg.Name, Status: StatusIdle, Protocol: protocol.current.String()},
 	}
 	cfg.ExternalLabels.Range(func(l labels.Label) {
 		if l.Value != "" {
@@ -98,133 +130,52 @@ func newClient(cfg Config) (*http.Client, error) {
 		}
 		client.Transport = signer
 	}
+	var err error
+	if cfg.AzureAD != nil {
+		if client.Transport, err = azuread.NewAzureADRoundTripper(cfg.AzureAD, client.Transport); err != nil {
+			return nil, fmt.Errorf("endpoint %q: azuread: %w", cfg.Name, err)
+		}
+	}
+	if cfg.GoogleIAM != nil {
+		if client.Transport, err = googleiam.NewRoundTripper(cfg.GoogleIAM, client.Transport); err != nil {
+			return nil, fmt.Errorf("endpoint %q: google_iam: %w", cfg.Name, err)
+		}
+	}
 	return client, nil
 }
 
-// Run delivers what the sources have, one shard each, until all have ended or
-// ctx has. What was left is theirs to tell.
-func (s *Sender) Run(ctx context.Context, sources []Source) {
-	var wg sync.WaitGroup
-	for _, src := range sources {
-		wg.Go(func() { newShard(s, src).run(ctx) })
-	}
-	wg.Wait()
+// Run delivers what the queue has until that has ended or ctx has. What was left
+// is the queue's to tell.
+func (s *Sender) Run(ctx context.Context, q Queue) {
+	p := &pool{Sender: s, queue: q}
+	p.start(ctx)
+	p.wait.Wait()
 	s.client.CloseIdleConnections()
 }
 
-// shard is one stream of requests, of which one is under way at a time.
-type shard struct {
-	*Sender
-	src   Source
-	enc   encoder
-	limit int // samples in the next request
-	delay time.Duration
+// sampleLimit is how many samples go into a request. It falls when a request
+// was too large, and comes back slowly.
+type sampleLimit struct {
+	most int
+
+	mu  sync.Mutex
+	now int
 }
 
-func newShard(s *Sender, src Source) *shard {
-	return &shard{Sender: s, src: src, limit: s.cfg.MaxSamplesPerRequest, enc: encoder{external: s.external}}
+func (l *sampleLimit) get() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now
 }
 
-func (s *shard) run(ctx context.Context) {
-	for {
-		spans, err := s.src.Next(ctx, s.limit, s.cfg.BatchTimeout)
-		if err != nil {
-			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
-				s.log.Error("reading the queue failed; the shard has stopped", "err", err)
-			}
-			return
-		}
-		if wait := s.deliver(ctx, spans); wait > 0 && !sleep(ctx, wait) {
-			return
-		}
-	}
+func (l *sampleLimit) lower(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = max(1, min(l.now, n))
 }
 
-// deliver makes one request of the spans and settles them. It returns how long
-// to wait before the next one.
-func (s *shard) deliver(ctx context.Context, spans []model.Span) time.Duration {
-	n, samples := s.fit(spans)
-	if n == 0 {
-		// One sample alone exceeds what a request may hold.
-		spans[0] = spans[0].Prefix(1)
-		s.refuse(reasonTooLarge, 1, fmt.Sprintf("one sample takes more than max_request_bytes (%d)", s.cfg.MaxRequestBytes))
-		s.src.Settle(1)
-		return 0
-	}
-	r := s.post(ctx, s.enc.packed)
-	switch {
-	case r.err == nil:
-		s.src.Settle(n)
-		s.accepted(samples, len(s.enc.packed))
-		s.delay = 0
-		s.limit = min(s.cfg.MaxSamplesPerRequest, s.limit+s.limit/8+1)
-		return 0
-	case ctx.Err() != nil:
-		s.src.Settle(0)
-		return 0
-	case r.status == http.StatusRequestEntityTooLarge && samples > 1:
-		s.src.Settle(0)
-		s.limit = max(1, samples/2)
-		s.retrying(r, 0)
-		return 0
-	case r.retry:
-		s.src.Settle(0)
-		s.delay = min(s.cfg.Retry.Max, max(s.cfg.Retry.Initial, 2*s.delay))
-		wait := max(r.after, s.delay/2+rand.N(s.delay/2+1))
-		s.retrying(r, wait)
-		return max(wait, time.Millisecond)
-	default:
-		s.src.Settle(n)
-		s.refuse(reasonRefused, samples, r.err.Error())
-		s.delay = 0
-		return 0
-	}
-}
-
-// fit encodes as many spans from the front as a request may hold, and returns
-// how many those are and their samples. It may shorten the last one.
-func (s *shard) fit(spans []model.Span) (n, samples int) {
-	for n = len(spans); ; {
-		samples = s.enc.encode(spans[:n])
-		size := len(s.enc.packed)
-		if size <= s.cfg.MaxRequestBytes {
-			return n, samples
-		}
-		if samples == 1 {
-			return 0, 0
-		}
-		limit := max(1, min(samples-1, int(0.9*float64(samples)*float64(s.cfg.MaxRequestBytes)/float64(size))))
-		s.limit = min(s.limit, limit)
-		n = shorten(spans[:n], limit)
-	}
-}
-
-// shorten returns how many spans from the front carry limit samples at most; a
-// first one that alone has more is cut.
-func shorten(spans []model.Span, limit int) int {
-	left := limit
-	i := slices.IndexFunc(spans, func(sp model.Span) bool {
-		left -= sp.Samples()
-		return left < 0
-	})
-	switch i {
-	case -1:
-		return len(spans)
-	case 0:
-		spans[0] = spans[0].Prefix(limit)
-		return 1
-	}
-	return i
-}
-
-// sleep waits and reports whether ctx still runs.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+func (l *sampleLimit) raise() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = min(l.most, l.now+l.now/8+1)
 }

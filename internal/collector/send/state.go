@@ -24,8 +24,18 @@ const (
 
 // Reasons for which samples are dropped by a sender.
 const (
-	reasonRefused  = "refused"   // the endpoint answered 4xx
-	reasonTooLarge = "too_large" // a sample does not fit into a request
+	reasonRefused     = "refused"     // the endpoint answered 4xx, or did not write them
+	reasonTooLarge    = "too_large"   // a sample does not fit into a request
+	reasonUnconfirmed = "unconfirmed" // the endpoint accepted 2.0, but does not say that it knows it
+	reasonTooOld      = "too_old"     // older than sample_age_limit
+	reasonNoSample    = "no_sample"   // an exemplar, in 2.0, without a sample to go with
+	reasonExemplars   = "disabled"    // exemplars are not to be sent
+)
+
+// Reasons for which samples are left out that nobody wants.
+const (
+	reasonRewrite    = "write_relabel"     // the endpoint's rules drop the series
+	reasonHistograms = "native_histograms" // they are not to be sent
 )
 
 // State is what is known about an endpoint.
@@ -39,6 +49,8 @@ type State struct {
 	Failures int    `json:"failuresInARow"`
 	Sent     uint64 `json:"sentSamples"`
 	Refused  uint64 `json:"refusedSamples"`
+	// Protocol is the version of remote write that is spoken: "1.0" or "2.0".
+	Protocol string `json:"protocol"`
 }
 
 // State returns a snapshot.
@@ -48,8 +60,20 @@ func (s *Sender) State() State {
 	return s.state
 }
 
-func (s *Sender) accepted(samples, bytes int) {
+// speaks notes which version is spoken.
+func (s *Sender) speaks(v version) {
+	s.mu.Lock()
+	before := s.state.Protocol
+	s.state.Protocol = v.String()
+	s.mu.Unlock()
+	if before != v.String() {
+		s.log.Info("the endpoint is spoken to in another version of remote write", "version", v, "before", before)
+	}
+}
+
+func (s *Sender) accepted(samples, exemplars, bytes int) {
 	s.metrics.samples.Add(float64(samples))
+	s.metrics.exemplars.Add(float64(exemplars))
 	s.metrics.bytes.Add(float64(bytes))
 	s.mu.Lock()
 	failures := s.state.Failures
@@ -86,6 +110,15 @@ func (s *Sender) refuse(reason string, samples int, text string) {
 	}
 }
 
+// tooOld counts samples that have waited for too long. That says nothing about
+// how the endpoint is now.
+func (s *Sender) tooOld(samples int) {
+	s.metrics.dropped(reasonTooOld).Add(float64(samples))
+	if hidden, ok := s.throttle.Allow(reasonTooOld); ok {
+		s.log.Error("samples dropped", "reason", reasonTooOld, "samples", samples, "limit", s.cfg.SampleAgeLimit, "hidden_messages", hidden)
+	}
+}
+
 func (s *Sender) failed(status Status, text string, refused int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,9 +129,11 @@ func (s *Sender) failed(status Status, text string, refused int) {
 
 // Metrics are the counters of all endpoints.
 type Metrics struct {
-	samples, bytes             *prometheus.CounterVec
+	samples, exemplars, bytes  *prometheus.CounterVec
 	requests, retries, dropped *prometheus.CounterVec
+	filtered, droppedExemplars *prometheus.CounterVec
 	duration                   *prometheus.HistogramVec
+	workers                    *prometheus.GaugeVec
 }
 
 // NewMetrics registers the counters.
@@ -108,33 +143,51 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			append([]string{"endpoint"}, labels...))
 	}
 	m := &Metrics{
-		samples:  counter("sent_samples_total", "Samples that the endpoint accepted."),
-		bytes:    counter("sent_bytes_total", "Compressed bytes of the requests that the endpoint accepted."),
-		requests: counter("send_requests_total", "Requests by status code, or by what kept them from getting one.", "code"),
-		retries:  counter("send_retries_total", "Requests that failed and were tried again.", "reason"),
-		dropped:  counter("send_dropped_samples_total", "Samples that the endpoint refused for good or that cannot be sent.", "reason"),
+		samples:   counter("sent_samples_total", "Samples that the endpoint accepted."),
+		exemplars: counter("sent_exemplars_total", "Exemplars that the endpoint accepted."),
+		bytes:     counter("sent_bytes_total", "Compressed bytes of the requests that the endpoint accepted."),
+		requests:  counter("send_requests_total", "Requests by status code, or by what kept them from getting one.", "code"),
+		retries:   counter("send_retries_total", "Requests that failed and were tried again.", "reason"),
+		dropped:   counter("send_dropped_samples_total", "Samples that the endpoint refused for good or that cannot be sent.", "reason"),
+		droppedExemplars: counter("send_dropped_exemplars_total",
+			"Exemplars that the endpoint refused for good or that cannot be sent.", "reason"),
+		filtered: counter("send_filtered_samples_total",
+			"Samples of series that the endpoint's own rules leave out; they are not lost.", "reason"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "mangru_collector_send_duration_seconds", Help: "Time until the head of the answer.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 13),
 		}, []string{"endpoint"}),
+		workers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "mangru_collector_send_workers", Help: "Workers, each with at most one request under way.",
+		}, []string{"endpoint"}),
 	}
-	reg.MustRegister(m.samples, m.bytes, m.requests, m.retries, m.dropped, m.duration)
+	for _, c := range m.vectors() {
+		reg.MustRegister(c)
+	}
+	reg.MustRegister(m.duration, m.workers)
 	return m
+}
+
+func (m *Metrics) vectors() []*prometheus.CounterVec {
+	return []*prometheus.CounterVec{m.samples, m.exemplars, m.bytes, m.requests, m.retries, m.dropped, m.droppedExemplars, m.filtered}
 }
 
 // Forget drops the series of an endpoint that is no more.
 func (m *Metrics) Forget(name string) {
 	l := prometheus.Labels{"endpoint": name}
-	for _, v := range []*prometheus.CounterVec{m.samples, m.bytes, m.requests, m.retries, m.dropped} {
+	for _, v := range m.vectors() {
 		v.DeletePartialMatch(l)
 	}
 	m.duration.DeletePartialMatch(l)
+	m.workers.DeletePartialMatch(l)
 }
 
 type endpointMetrics struct {
-	samples, bytes             prometheus.Counter
-	duration                   prometheus.Observer
-	requests, retries, dropped func(string) prometheus.Counter
+	samples, exemplars, bytes           prometheus.Counter
+	workers                             prometheus.Gauge
+	duration                            prometheus.Observer
+	requests, retries                   func(string) prometheus.Counter
+	dropped, droppedExemplars, filtered func(string) prometheus.Counter
 }
 
 func (m *Metrics) endpoint(name string) *endpointMetrics {
@@ -142,9 +195,11 @@ func (m *Metrics) endpoint(name string) *endpointMetrics {
 		return func(l string) prometheus.Counter { return v.WithLabelValues(name, l) }
 	}
 	em := &endpointMetrics{
-		samples: m.samples.WithLabelValues(name), bytes: m.bytes.WithLabelValues(name),
-		duration: m.duration.WithLabelValues(name),
+		samples: m.samples.WithLabelValues(name), exemplars: m.exemplars.WithLabelValues(name),
+		bytes:   m.bytes.WithLabelValues(name),
+		workers: m.workers.WithLabelValues(name), duration: m.duration.WithLabelValues(name),
 		requests: bind(m.requests), retries: bind(m.retries), dropped: bind(m.dropped),
+		droppedExemplars: bind(m.droppedExemplars), filtered: bind(m.filtered),
 	}
 	em.dropped(reasonRefused) // shown as 0 from the start
 	em.dropped(reasonTooLarge)

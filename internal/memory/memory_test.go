@@ -1,0 +1,74 @@
+package memory
+
+import (
+	"context"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+)
+
+func TestLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  int64
+	}{
+		"none":         {map[string]string{}, 0},
+		"v2":           {map[string]string{"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n", "sys/fs/cgroup/a/memory.max": "104857600\n"}, 100 << 20},
+		"v2 container": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "1048576\n"}, 1 << 20},
+		"v2 unlimited": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, 0},
+		"v1": {map[string]string{
+			"proc/self/cgroup": "5:cpu,cpuacct:/x\n4:memory:/kubepods/pod1\n0::/\n",
+			"sys/fs/cgroup/memory/kubepods/pod1/memory.limit_in_bytes": "9223372036854771712\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":               "2097152\n",
+		}, 2 << 20},
+		"broken": {map[string]string{"proc/self/cgroup": "x\n0::/\n", "sys/fs/cgroup/memory.max": "12q\n"}, 0},
+	} {
+		root := fstest.MapFS{}
+		for p, text := range c.files {
+			root[p] = &fstest.MapFile{Data: []byte(text)}
+		}
+		if got := Limit(root); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for _, c := range []struct {
+		live int64
+		want int
+	}{{0, 100}, {10 << 20, 92}, {80 << 20, 22}, {1 << 30, 13}} {
+		if got := percent(c.live, 8<<20); got != c.want {
+			t.Errorf("%d live: %d, want %d", c.live, got, c.want)
+		}
+	}
+}
+
+func TestPaceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); Pace(ctx, 1<<20) }()
+		time.Sleep(time.Minute)
+		cancel()
+		<-done
+	})
+	if was := debug.SetGCPercent(100); was != 100 {
+		t.Errorf("left the target at %d", was)
+	}
+}
+
+func TestForgetProgram(t *testing.T) {
+	if err := ForgetProgram(); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ToUpper("still here") != "STILL HERE" { // code and constants are still there
+		t.Fatal("constants changed")
+	}
+	if Heap() <= 0 {
+		t.Fatal("no heap")
+	}
+}
