@@ -30,6 +30,10 @@ import (
 // defaultDrainTimeout is how long a stopping collector goes on sending.
 const defaultDrainTimeout = 10 * time.Second
 
+// handoverTimeout bounds how long a stopping replica waits for the others to take
+// over its targets; with the drain after it, it fits a pod's usual 30 seconds.
+const handoverTimeout = 18 * time.Second
+
 // maxBatchTimeout bounds what a configuration may ask a sample to wait for
 // company: people look at boards meanwhile, and receivers bill by sample.
 const maxBatchTimeout = 5 * time.Second
@@ -202,7 +206,7 @@ func (c *Collector) applyTargets(jobs []discover.Job) {
 		if t := set.transports[name]; t != nil {
 			sj.Transport = t
 		}
-		sj.Moved = j.Moved
+		sj.Moved, sj.Total = j.Moved, j.Total
 		looks := sj.TargetInfo != nil || len(sj.Program.Discovered()) > 0
 		for i := range j.Targets {
 			t := &j.Targets[i]
@@ -303,7 +307,6 @@ func (c *Collector) Run(ctx context.Context) error {
 		case err = <-c.failed:
 		}
 	}
-	c.ready.Store(false)
 	c.drain()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -316,11 +319,12 @@ func (c *Collector) Run(ctx context.Context) error {
 // drain stops scraping and sends what is there, within the deadline. Replicas
 // that take over the targets do so at a known time; until then this one goes on.
 func (c *Collector) drain() {
-	leave, cancel := context.WithTimeout(context.Background(), c.deps.DrainTimeout)
+	leave, cancel := context.WithTimeout(context.Background(), handoverTimeout)
 	defer cancel()
 	if err := c.finder.HandedOver(leave); err != nil {
 		c.log.Info("stopping before other replicas have taken over", "reason", err)
 	}
+	c.ready.Store(false) // not before: a pod that is not ready has no targets
 	c.finder.Stop()
 	c.sharing.end()
 	c.scraper.Stop()

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -142,7 +141,7 @@ func troubledTarget(start time.Time) http.HandlerFunc {
 func TestTroubles(t *testing.T) {
 	for _, v2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("v2=%v", v2), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { testTroubles(t, v2) })
+			bubble(t, func(t *testing.T) { testTroubles(t, v2) })
 		})
 	}
 }

@@ -1,13 +1,11 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"strconv"
-	"strings"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -16,9 +14,6 @@ import (
 	"github.com/mangru/mangru/internal/collector/discover/members"
 	"github.com/mangru/mangru/internal/otelconf"
 )
-
-// namespaceFile is where a pod finds the namespace that it runs in.
-const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 // sharing is how a collector shares targets with others.
 type sharing struct {
@@ -43,13 +38,9 @@ func newSharing(cfg *otelconf.Config, log *slog.Logger) (*sharing, error) {
 		return &sharing{members: discover.Shard{Index: cfg.Shard.Index, Count: n}, shard: strconv.Itoa(cfg.Shard.Index)}, nil
 	}
 	s := &sharing{shard: os.Getenv("SHARD")}
-	namespace, err := os.ReadFile(namespaceFile)
-	if !cfg.Sharding.Auto || err != nil {
+	namespace, pod, ok := members.Here(os.Getenv)
+	if !cfg.Sharding.Auto || !ok {
 		return s, nil
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("sharing targets: the pod's name: %w", err)
 	}
 	rc, err := rest.InClusterConfig()
 	if err != nil {
@@ -60,7 +51,7 @@ func newSharing(cfg *otelconf.Config, log *slog.Logger) (*sharing, error) {
 		return nil, fmt.Errorf("sharing targets: %w", err)
 	}
 	w, err := members.NewWatch(members.Config{
-		Client: client, Namespace: strings.TrimSpace(string(namespace)), Pod: cmp.Or(os.Getenv("POD_NAME"), host),
+		Client: client, Namespace: namespace, Pod: pod,
 	}, log)
 	if err != nil {
 		return nil, err
@@ -80,6 +71,6 @@ func sameSharing(a, b *otelconf.Config) bool { return a.Shard == b.Shard && a.Sh
 // shared reports whether replicas take over targets from each other, so that all
 // must scrape them at the same times.
 func shared(cfg *otelconf.Config) bool {
-	_, err := os.Stat(namespaceFile)
-	return cfg.Shard.Count > 0 || cfg.Sharding.Auto && err == nil
+	_, _, inPod := members.Here(os.Getenv)
+	return cfg.Shard.Count > 0 || cfg.Sharding.Auto && inPod
 }

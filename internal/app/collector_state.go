@@ -11,6 +11,7 @@ import (
 
 	"github.com/mangru/mangru/internal/collector/buffer"
 	"github.com/mangru/mangru/internal/collector/discover"
+	"github.com/mangru/mangru/internal/collector/discover/members"
 	"github.com/mangru/mangru/internal/collector/scrape"
 	"github.com/mangru/mangru/internal/collector/send"
 	"github.com/mangru/mangru/internal/otelconf"
@@ -22,6 +23,8 @@ type CollectorTargets struct {
 	Duplicates []discover.Duplicate `json:"duplicates"`
 	// Problems are discoveries that cannot be set up, and why.
 	Problems map[string]string `json:"problems"`
+	// Members are the replicas that share the targets, where there are any.
+	Members *members.State `json:"members,omitempty"`
 }
 
 // CollectorJob is one job's targets.
@@ -55,6 +58,12 @@ func (c *Collector) Targets() CollectorTargets {
 	out := CollectorTargets{
 		Jobs: []CollectorJob{}, Duplicates: append([]discover.Duplicate{}, found.Duplicates...), Problems: found.Problems,
 	}
+	c.mu.Lock()
+	if w, ok := c.sharing.members.(*members.Watch); ok {
+		st := w.State()
+		out.Members = &st
+	}
+	c.mu.Unlock()
 	for _, j := range found.Jobs {
 		job := CollectorJob{
 			Job: j.Config.JobName, Targets: []CollectorTarget{},

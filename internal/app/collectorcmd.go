@@ -243,7 +243,7 @@ func (c *Collector) announce(cfg *otelconf.Config) {
 		c.log.Warn(w.Text, "where", w.Where)
 	}
 	for _, n := range cfg.Notes {
-		c.log.Info(n.Text, "where", n.Where)
+		c.log.Debug(n.Text, "where", n.Where)
 	}
 	var names []string
 	for _, e := range cfg.Endpoints {

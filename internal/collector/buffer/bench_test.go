@@ -3,6 +3,7 @@ package buffer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -142,6 +143,47 @@ func BenchmarkOutage(b *testing.B) {
 		b.ReportMetric(float64((used()-start).Nanoseconds())/samples, "cpu-ns/sample-out")
 		b.ReportMetric(samples/float64(requests), "samples/request")
 		b.ReportMetric(heapMiB()-empty, "MiB-heap-after")
+	}
+}
+
+// BenchmarkOutageOnDisk is the same with a directory, and a restart after it.
+func BenchmarkOutageOnDisk(b *testing.B) {
+	const targets, series, rounds = 200, 1115, 360
+	for b.Loop() {
+		c := newCluster(targets, series)
+		opts := defaultSpool()
+		opts.every, opts.after = time.Hour, 0 // by hand
+		dir := b.TempDir()
+		log := slog.New(slog.DiscardHandler)
+		q, err := start(Config{Directory: dir}, []Endpoint{{Name: "a"}}, log, opts)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var writing time.Duration
+		for round := range rounds {
+			for t := range targets {
+				q.Append(c.scrape(t, int64(round)*10_000))
+			}
+			start := used()
+			if err := q.flush(false); err != nil {
+				b.Fatal(err)
+			}
+			writing += used() - start
+		}
+		st := q.State()
+		samples := float64(st.Endpoints[0].Samples)
+		b.ReportMetric(float64(writing.Nanoseconds())/samples, "cpu-ns/sample-disk")
+		b.ReportMetric(float64(st.Directory.Bytes)/samples, "disk-B/sample")
+		q.Discard()
+		begin := time.Now()
+		if q, err = start(Config{Directory: dir}, []Endpoint{{Name: "a"}}, log, opts); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(time.Since(begin).Seconds(), "s-restart")
+		if again := q.State().Endpoints[0].Samples; float64(again) != samples {
+			b.Fatal(again, "samples, want", samples)
+		}
+		q.Discard()
 	}
 }
 

@@ -10,7 +10,8 @@
 // bytes and by age, the oldest goes first, and every sample that goes is
 // counted.
 //
-// Frames that have to wait are compressed: see merge.go.
+// Frames that have to wait are compressed: see merge.go. With a directory, they
+// are written to disk as well, and survive the process: see spool.go.
 //
 // The queue owns the frames it was given; whoever leased a span may read its
 // frames until it settles the lease.

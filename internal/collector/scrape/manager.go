@@ -47,6 +47,9 @@ type Job struct {
 	// it began, in place of _created series.
 	CreatedZeroes bool
 	Targets       []Target
+	// Total counts the targets of all collectors that share them, for
+	// target_limit; 0 means that Targets are all.
+	Total int
 	// Moved are the IDs of targets that another collector scrapes from now on:
 	// they end without staleness markers.
 	Moved []uint64
@@ -186,8 +189,9 @@ func (m *Manager) plan(job Job) (*plan, error) {
 }
 
 func targetLimit(job Job) error {
-	if limit := int(job.Config.TargetLimit); limit > 0 && len(job.Targets) > limit {
-		return fmt.Errorf("target_limit exceeded (number of targets: %d, limit: %d)", len(job.Targets), limit)
+	n := max(job.Total, len(job.Targets))
+	if limit := int(job.Config.TargetLimit); limit > 0 && n > limit {
+		return fmt.Errorf("target_limit exceeded (number of targets: %d, limit: %d)", n, limit)
 	}
 	return nil
 }
