@@ -107,14 +107,16 @@ func boundQueue(cfg *otelconf.Config, limit int64) {
 // keepSmall lets the process give back what it does not need, until ctx ends.
 func keepSmall(ctx context.Context, log *slog.Logger) {
 	go memory.Pace(ctx, spareHeap)
-	// Soon after the start, when clients and the first targets are set up, and
-	// once more when everything has run for a while.
-	for _, after := range []time.Duration{10 * time.Second, time.Minute} {
+	// Soon after the start, when clients and the first targets are set up, again
+	// when everything has run for a while, and then now and then: what a burst
+	// took would otherwise come back very slowly.
+	for wait := 10 * time.Second; ; wait = min(4*wait, 5*time.Minute) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(after):
+		case <-time.After(wait):
 		}
+		debug.FreeOSMemory()
 		if err := memory.ForgetProgram(); err != nil {
 			log.Debug("pages of the program stay in memory", "err", err)
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,13 +21,13 @@ func TestWatchFiles(t *testing.T) {
 	write("main.yaml", "a")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		reloads := 0
+		var reloads atomic.Int32
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			watchFiles(ctx, func() ([]string, []string) { return []string{main}, []string{filepath.Join(dir, "*.yml")} }, func() { reloads++ })
+			watchFiles(ctx, func() ([]string, []string) { return []string{main}, []string{filepath.Join(dir, "*.yml")} }, func() { reloads.Add(1) })
 		}()
-		wait := func() int { time.Sleep(3 * watchEvery); synctest.Wait(); return reloads }
+		wait := func() int { time.Sleep(3 * watchEvery); synctest.Wait(); return int(reloads.Load()) }
 		require.Zero(t, wait(), "nothing changed")
 		write("main.yaml", "b")
 		require.Equal(t, 1, wait())
@@ -44,7 +45,7 @@ func TestWatchFiles(t *testing.T) {
 			write("v1", time.Now().String())
 			time.Sleep(watchEvery)
 		}
-		require.Equal(t, 4, reloads)
+		require.EqualValues(t, 4, reloads.Load())
 		require.Equal(t, 5, wait())
 		cancel()
 		<-done

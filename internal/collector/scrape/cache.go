@@ -35,12 +35,16 @@ func lineFamily(slot int32) (family int, typ int32) {
 // value, or a whole comment. The text itself is not kept; its hash is seeded
 // anew in each process, so no page can be made to clash.
 type line struct {
-	hash    uint64
-	size    uint32 // of the text in bytes
-	slot    int32
-	seen    uint32 // the pass that last took its sample, see known
-	visited uint32 // the pass that last met it
+	hash uint64
+	slot int32
+	size uint16 // of the text in bytes; longLine stands for all that are longer
+	seen uint16 // stamp of the pass that last took its sample, see known; 0 for none
 }
+
+// longLine is the size of lines that are not expected, only looked up.
+const longLine = math.MaxUint16
+
+func lineSize(n int) uint16 { return uint16(min(n, longLine)) }
 
 // cache is what is known about the series of one target. All of it serves one
 // pass over a page: begin, read, succeed or fail, report, frame.
@@ -69,6 +73,7 @@ type cache struct {
 
 	pass        uint32 // number of this pass
 	lastSuccess uint32 // number of the last pass over a page without an error
+	stamp       uint16 // of this pass
 	live        int    // series of the target that have not ended
 	calm        int    // good passes since something was new
 	restless    int    // good passes in a row whose order was another
@@ -86,6 +91,7 @@ type passState struct {
 	moved   bool // some line was not the one expected
 	kept    int  // lines at the front that were met in order, if moved
 	order   []int32
+	met     []uint64 // a bit for each line that was met since moved
 	undo    []undo
 	current int              // family of the last comment plus one, or 0
 	typ     model.MetricType // of the last TYPE line
@@ -151,6 +157,7 @@ func (c *cache) forgetTexts() {
 // begin starts a pass at a time in milliseconds since the Unix epoch.
 func (c *cache) begin(now int64, state *passState) {
 	c.pass++
+	c.stamp = uint16(c.pass%stamps) + 1
 	c.passState = state
 	state.now, state.next, state.moved, state.kept = now, 0, false, 0
 	state.order, state.undo = state.order[:0], state.undo[:0]
@@ -173,7 +180,7 @@ func (c *cache) clearFrame() {
 // find returns the number of the line with a text, or -1.
 func (c *cache) find(hash uint64, size int) int32 {
 	if c.next < len(c.lines) {
-		if l := &c.lines[c.next]; l.hash == hash && int(l.size) == size {
+		if l := &c.lines[c.next]; l.hash == hash && l.size == lineSize(size) {
 			return int32(c.next)
 		}
 	}
@@ -182,7 +189,7 @@ func (c *cache) find(hash uint64, size int) int32 {
 	}
 	mask := uint64(len(c.table) - 1)
 	for at := hash & mask; c.table[at] != 0; at = (at + 1) & mask {
-		if l := &c.lines[c.table[at]-1]; l.hash == hash && int(l.size) == size {
+		if l := &c.lines[c.table[at]-1]; l.hash == hash && l.size == lineSize(size) {
 			return c.table[at] - 1
 		}
 	}
@@ -208,7 +215,7 @@ func (c *cache) enter(id int32) {
 // addLine remembers what a text stands for.
 func (c *cache) addLine(hash uint64, size int, slot int32) int32 {
 	id := int32(len(c.lines))
-	c.lines = append(c.lines, line{hash: hash, size: uint32(size), slot: slot})
+	c.lines = append(c.lines, line{hash: hash, size: lineSize(size), slot: slot})
 	c.added = true
 	switch {
 	case c.table == nil:
@@ -222,25 +229,47 @@ func (c *cache) addLine(hash uint64, size int, slot int32) int32 {
 
 // visit notes that the page has a line, and expects the one after it.
 func (c *cache) visit(id int32) *line {
-	l := &c.lines[id]
-	switch {
-	case !c.moved && int(id) == c.next:
-	case !c.moved:
-		c.moved, c.kept = true, c.next
-		fallthrough
-	default:
-		if l.visited != c.pass {
-			c.order = append(c.order, id)
-		}
+	if c.moved || int(id) != c.next {
+		c.meet(id)
 	}
-	l.visited = c.pass
 	c.next = int(id) + 1
-	return l
+	return &c.lines[id]
 }
+
+// meet notes a line on a page whose order is another than before.
+func (c *cache) meet(id int32) {
+	if !c.moved {
+		c.moved, c.kept = true, c.next
+		clear(c.met)
+	}
+	if int(id) < c.kept {
+		return
+	}
+	word, bit := int(id)/64, uint64(1)<<(id%64)
+	if word >= len(c.met) {
+		c.met = append(c.met, make([]uint64, word+1-len(c.met))...)
+	}
+	if c.met[word]&bit == 0 {
+		c.met[word] |= bit
+		c.order = append(c.order, id)
+	}
+}
+
+// stamps is how many passes have different stamps.
+const stamps = math.MaxUint16
 
 // known reports whether Prometheus would have the line in its cache: it was on
 // the last good page or has come up since.
-func (c *cache) known(l *line) bool { return l.seen >= c.lastSuccess && l.seen > 0 }
+func (c *cache) known(l *line) bool {
+	if l.seen == 0 {
+		return false
+	}
+	age := int(c.stamp) - int(l.seen)
+	if age < 0 {
+		age += stamps
+	}
+	return uint32(age) <= c.pass-c.lastSuccess
+}
 
 // slotFor returns the slot of a finished label set, a new one if need be.
 func (c *cache) slotFor(ls labels.Labels) int32 {

@@ -168,6 +168,39 @@ func FuzzPages(f *testing.F) {
 	})
 }
 
+// TestStampsGoRound lets a target fail for longer than there are stamps.
+func TestStampsGoRound(t *testing.T) {
+	sp, c := testSpec(t), newCache(1, 1, "j")
+	c.pass = stamps - 3
+	now := int64(0)
+	for i := range 10 {
+		now += 1000
+		_, r := pass(c, sp, now, "a 1\nb 2\n")
+		require.NoError(t, r.err)
+		require.Equal(t, map[bool]int{true: 2}[i == 0], r.added, "pass %d", i)
+	}
+	for range 5 {
+		now += 1000
+		_, r := pass(c, sp, now, "a 1\nb{\n")
+		require.Error(t, r.err)
+	}
+	_, r := pass(c, sp, now+1000, "a 1\nb 2\nc 3\n")
+	require.Equal(t, 1, r.added, "a failed page does not make series new")
+}
+
+// TestLongLines has texts that are too long to be expected.
+func TestLongLines(t *testing.T) {
+	sp, c := testSpec(t), newCache(1, 1, "j")
+	long := strings.Repeat("x", 70000)
+	page := "a{l=\"" + long + "1\"} 1\na{l=\"" + long + "2\"} 2\nb 3\n"
+	for i := range 3 {
+		f, r := pass(c, sp, int64(i), page)
+		require.NoError(t, r.err)
+		require.Equal(t, []float64{1, 2, 3}, f.Values[:3])
+		require.Len(t, c.lines, 3)
+	}
+}
+
 // pieces is a page that comes n bytes at a time.
 type pieces struct {
 	b    []byte

@@ -81,13 +81,13 @@ func (c *cache) lineFor(p textparse.Parser, text []byte) (*line, error) {
 // histogramSample takes in a native histogram.
 func (c *cache) histogramSample(l *line, h *histogram.Histogram, fh *histogram.FloatHistogram, t int64, hasTime bool, r *scrapeResult) error {
 	fresh := !c.known(l)
-	again := !fresh && l.seen == c.pass
+	again := !fresh && l.seen == c.stamp
 	if l.slot < 0 {
 		c.leftOut(l, r)
 		return nil
 	}
 	if !fresh {
-		l.seen = c.pass
+		l.seen = c.stamp
 	}
 	what := duplicate
 	if !again || hasTime {

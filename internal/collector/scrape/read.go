@@ -104,14 +104,14 @@ func (c *cache) readParsed(p textparse.Parser, r *scrapeResult) error {
 // sample takes in a float for a known series that is plainly written.
 func (c *cache) sample(l *line, v float64, t int64, hasTime bool, r *scrapeResult) error {
 	fresh := !c.known(l)
-	again := !fresh && l.seen == c.pass
+	again := !fresh && l.seen == c.stamp
 	if l.slot < 0 {
 		c.leftOut(l, r)
 		return nil
 	}
 	what := duplicate
 	if !fresh {
-		l.seen = c.pass
+		l.seen = c.stamp
 	}
 	if !again || hasTime {
 		if !c.admit(r) {
@@ -125,7 +125,7 @@ func (c *cache) sample(l *line, v float64, t int64, hasTime bool, r *scrapeResul
 
 // leftOut counts a sample of a series that is not wanted.
 func (c *cache) leftOut(l *line, r *scrapeResult) {
-	l.seen = c.pass
+	l.seen = c.stamp
 	if l.slot == dropped {
 		r.lost[relabelled]++
 		return
@@ -152,7 +152,7 @@ func (c *cache) admit(r *scrapeResult) bool {
 func (c *cache) account(l *line, what outcome, fresh bool, r *scrapeResult) {
 	r.lost[what]++
 	if took := what <= repeatedSeries; took || !fresh {
-		l.seen = c.pass
+		l.seen = c.stamp
 		if took && fresh && !r.limitHit {
 			r.added++
 		}

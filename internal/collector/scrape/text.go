@@ -124,7 +124,7 @@ func (c *cache) expected(b []byte) (id int32, size int) {
 	}
 	l := &c.lines[c.next]
 	size = int(l.size)
-	if size >= len(b) {
+	if size >= len(b) || size == longLine {
 		return -1, 0
 	}
 	if after := b[size]; after != ' ' && (after != '\n' || l.slot > comment) {
