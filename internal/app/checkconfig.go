@@ -39,6 +39,9 @@ func newCheckConfigCmd() *cobra.Command {
 	}
 	c.Flags().StringArrayVar(&o.Set, "set", nil, "a.b.c=VALUE, laid over all files; may be repeated")
 	c.Flags().StringVar(&dedupe, "dedupe", "", "off or first-job-wins: what happens to targets that several jobs scrape")
+	c.Flags().StringSliceVar(&o.FeatureGates, "feature-gates", nil, "feature gates of the OpenTelemetry Collector, such as a,-b")
+	c.Flags().StringVar(&o.Shard, "shard", "", "i/n, auto or off, as mangru collector takes it")
+	c.Flags().StringVar((*string)(&o.Naming), "naming", "", "prometheus or otel, as mangru collector takes it")
 	c.Flags().BoolVar(&o.SkipUnsupportedSignals, "skip-unsupported-signals", false, "leave out pipelines for traces and logs instead of refusing them")
 	return c
 }
@@ -49,11 +52,16 @@ func printConfig(w io.Writer, c *otelconf.Config) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "valid: %s\n\n%s\n", c.Form, plural(len(c.ScrapeConfigs), "scrape job"))
 	if len(c.ScrapeConfigs) > 0 {
-		fmt.Fprintln(t, "  JOB\tINTERVAL\tTIMEOUT\tDISCOVERY\tRULES\tMETRIC RULES")
+		fmt.Fprintln(t, "  JOB\tINTERVAL\tTIMEOUT\tDISCOVERY\tRULES\tMETRIC RULES\tPROCESSOR STEPS")
 	}
 	for _, sc := range c.ScrapeConfigs {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%d\t%d\n", sc.JobName, sc.ScrapeInterval, sc.ScrapeTimeout, discoveries(sc), len(sc.RelabelConfigs), len(sc.MetricRelabelConfigs))
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%d\t%d\t%d\n", sc.JobName, sc.ScrapeInterval, sc.ScrapeTimeout, discoveries(sc),
+			len(sc.RelabelConfigs), len(sc.MetricRelabelConfigs), len(c.Programs[sc.JobName]))
 	}
+	for _, a := range c.TargetAllocators {
+		fmt.Fprintf(t, "target allocator %s, every %s, as %s\n", a.URL, a.Interval, a.CollectorID)
+	}
+	fmt.Fprintf(t, "targets are %s\n", sharingText(c))
 	fmt.Fprintf(t, "targets that several jobs have: reported%s\n", map[bool]string{true: ", scraped by the first job only"}[c.Dedupe == otelconf.DedupeFirstJobWins])
 	if err := t.Flush(); err != nil {
 		return err
@@ -62,7 +70,8 @@ func printConfig(w io.Writer, c *otelconf.Config) error {
 	for _, e := range c.Endpoints {
 		printEndpoint(w, e)
 	}
-	fmt.Fprintf(w, "\nbatches wait up to %s; the queue holds up to %d MiB and %s\n", c.BatchTimeout, c.Queue.MaxBytes>>20, shortDuration(c.Queue.MaxAge))
+	fmt.Fprintf(w, "\nbatches wait up to %s; the queue holds up to %d MiB and %s%s\n", min(c.BatchTimeout, maxBatchTimeout),
+		c.Queue.MaxBytes>>20, shortDuration(c.Queue.MaxAge), map[bool]string{true: ", also in " + c.Queue.Directory}[c.Queue.Directory != ""])
 	fmt.Fprintf(w, "own metrics: %s; health check: %s; log level: %s\n", orOff(c.MetricsAddress), orOff(c.HealthAddress), c.LogLevel)
 	if len(c.Warnings) > 0 {
 		fmt.Fprintf(w, "\n%s\n", plural(len(c.Warnings), "warning"))
@@ -70,12 +79,38 @@ func printConfig(w io.Writer, c *otelconf.Config) error {
 	for _, warning := range c.Warnings {
 		fmt.Fprintf(w, "  %s: %s\n", warning.Where, warning.Text)
 	}
+	if len(c.Notes) > 0 {
+		fmt.Fprintf(w, "\n%s\n", plural(len(c.Notes), "note"))
+	}
+	for _, n := range c.Notes {
+		fmt.Fprintf(w, "  %s: %s\n", n.Where, n.Text)
+	}
 	return nil
+}
+
+// sharingText says with whom the targets are shared.
+func sharingText(c *otelconf.Config) string {
+	switch {
+	case c.Shard.Count > 0:
+		return fmt.Sprintf("part %d of %d, counted from 0", c.Shard.Index, c.Shard.Count)
+	case c.Sharding.Auto:
+		return "shared with the other pods of the workload, where there are any"
+	}
+	return "all scraped by this collector"
 }
 
 func printEndpoint(w io.Writer, e otelconf.Endpoint) {
 	fmt.Fprintf(w, "  %s\n    %s\n    %s\n", e.Name, e.URL, authentication(e))
 	fmt.Fprintf(w, "    requests: up to %d bytes, %d samples, %d at once, %s each\n", e.MaxRequestBytes, e.MaxSamplesPerRequest, e.MaxShards, shortDuration(e.Timeout))
+	if e.Jobs != nil {
+		fmt.Fprintf(w, "    jobs: %s\n", strings.Join(e.Jobs, ", "))
+	}
+	if e.Protocol != "" {
+		fmt.Fprintf(w, "    remote write %s only\n", e.Protocol)
+	}
+	if n := len(e.Rewrite); n > 0 {
+		fmt.Fprintf(w, "    series pass %s of their own before they are sent\n", plural(n, "step"))
+	}
 	if !e.ExternalLabels.IsEmpty() {
 		fmt.Fprintf(w, "    external labels: %s\n", e.ExternalLabels)
 	}

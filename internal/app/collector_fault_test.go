@@ -28,7 +28,8 @@ import (
 // troubled is an endpoint that fails in many ways, one at a time.
 type troubled struct {
 	*receiver
-	rnd *rand.Rand
+	rnd     *rand.Rand
+	refused int // requests, for good
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -52,9 +53,12 @@ func (e *troubled) RoundTrip(req *http.Request) (*http.Response, error) {
 		return rec.Result(), nil
 	}
 	e.mu.Lock()
-	trouble, seldom := e.rnd.IntN(12), e.rnd.IntN(20) == 0
+	trouble := e.rnd.IntN(12)
 	// What was taken before, though the answer said otherwise, is not refused.
-	seldom = seldom && !e.hasAny(req, body)
+	refuse := trouble == 8 && e.refused < 5 && !e.hasAny(req, body)
+	if refuse {
+		e.refused++
+	}
 	e.mu.Unlock()
 	switch trouble {
 	case 0:
@@ -83,7 +87,7 @@ func (e *troubled) RoundTrip(req *http.Request) (*http.Response, error) {
 			return answer(http.StatusRequestEntityTooLarge)
 		}
 	case 8:
-		if seldom {
+		if refuse {
 			return answer(http.StatusBadRequest)
 		}
 	}
@@ -170,7 +174,7 @@ func testTroubles(t *testing.T, v2 bool) {
 			Name: "far", URL: "http://far/write", Timeout: 2 * time.Second, MaxShards: 4,
 			MaxRequestBytes: 4000, MaxSamplesPerRequest: 300, Retry: otelconf.Retry{Initial: 20 * time.Millisecond, Max: time.Second},
 		},
-		BatchTimeout: time.Second, Transport: &troubled{rcv, rand.New(rand.NewPCG(7, 7))},
+		BatchTimeout: time.Second, Transport: &troubled{receiver: rcv, rnd: rand.New(rand.NewPCG(7, 7))},
 	}, send.NewMetrics(reg), log)
 	require.NoError(t, err)
 	waiting, err := queue.Feed("far")

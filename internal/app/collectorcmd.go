@@ -61,6 +61,9 @@ func newCollectorCmd() *cobra.Command {
 			if level == "" {
 				level = cfg.LogLevel
 			}
+			if cfg.LogEncoding == "json" && !cmd.Flags().Changed("log-format") {
+				f.logFormat = "json"
+			}
 			logger, err := telemetry.NewLogger(cmd.ErrOrStderr(), f.logFormat, level)
 			if err != nil {
 				return &ExitError{Code: exitUsage, Err: err}
