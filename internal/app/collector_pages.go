@@ -25,7 +25,8 @@ var statePages = template.Must(template.New("pages").Funcs(template.FuncMap{
 		return time.Since(t).Round(100*time.Millisecond).String() + " ago"
 	},
 	"ms":     func(seconds float64) string { return fmt.Sprintf("%.1f ms", 1000*seconds) },
-	"age":    func(d time.Duration) string { return d.Round(time.Second).String() },
+	"age":    func(d time.Duration) string { return shortDuration(d.Round(time.Second)) },
+	"count":  plural,
 	"labels": labelText,
 	"bytes":  byteText,
 	"join":   strings.Join,
