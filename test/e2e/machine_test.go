@@ -27,6 +27,8 @@ func TestMachine(t *testing.T) {
 	require.NoError(t, err)
 	s.expect(20*time.Second, `up{job="node-exporter",instance="`+host+`"}`, 1, 1)
 	s.expect(20*time.Second, `count(node_uname_info)`, 1, 1)
+	// Charts of the last minutes have a point every 15 s, and rates need two samples.
+	s.expect(2*time.Minute, `count(count_over_time(node_load1[5m]) >= 35)`, 1, 1)
 	info, err := os.Stat(filepath.Join(data, "credentials"))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
