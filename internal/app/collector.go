@@ -89,6 +89,12 @@ func NewCollector(cfg *otelconf.Config, deps CollectorDeps) (c *Collector, err e
 		deps: deps, log: deps.Logger.With("component", "collector"), cfg: cfg,
 		metrics: send.NewMetrics(deps.Registerer), failed: make(chan error, 1),
 	}
+	claimed := c
+	defer func() {
+		if err != nil {
+			c, err = nil, errors.Join(err, claimed.Close())
+		}
+	}()
 	c.setJobs(cfg)
 	c.pressure.set(cfg.Memory, totalMemory(os.DirFS("/")))
 	c.hardStop, c.kill = context.WithCancel(context.Background())
@@ -109,10 +115,7 @@ func NewCollector(cfg *otelconf.Config, deps CollectorDeps) (c *Collector, err e
 	if c.sharing, err = newSharing(cfg, c.log); err != nil {
 		return nil, err
 	}
-	if err = c.listen(cfg); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	return c, nil
+	return c, c.listen(cfg)
 }
 
 func userAgent() string { return "mangru/" + version }
@@ -357,6 +360,10 @@ func (c *Collector) Close() error {
 	}
 	c.sharing.end()
 	c.kill()
+	if c.queue != nil {
+		c.queue.Close()
+		c.queue.Discard() // gives the directory back
+	}
 	return errors.Join(errs...)
 }
 
@@ -404,6 +411,10 @@ func (c *Collector) Reload(cfg *otelconf.Config) error {
 		if !slices.ContainsFunc(next, func(r *runningEndpoint) bool { return r.cfg.Name == old.cfg.Name }) {
 			c.metrics.Forget(old.cfg.Name)
 		}
+	}
+	if cfg.Queue.Directory != c.cfg.Queue.Directory {
+		c.log.Warn("the queue's directory changes only with a restart", "in_use", c.cfg.Queue.Directory, "configured", cfg.Queue.Directory)
+		cfg.Queue.Directory = c.cfg.Queue.Directory
 	}
 	c.queue.SetConfig(queueBounds(cfg))
 	c.endpoints, c.cfg = next, cfg

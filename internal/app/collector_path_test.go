@@ -365,6 +365,12 @@ scrape_configs:
 	_, body = fetch(0, "/metrics")
 	require.Contains(t, body, "mangru_collector_duplicate_targets 1")
 	require.Contains(t, body, `mangru_collector_sent_samples_total{endpoint="e0"}`)
+	for _, name := range []string{
+		`otelcol_receiver_accepted_metric_points{receiver="prometheus",transport="http"}`, `otelcol_exporter_sent_metric_points{exporter="e0"}`,
+		`otelcol_exporter_queue_size{exporter="e0"}`, "otelcol_process_uptime", "otelcol_process_memory_rss",
+	} {
+		require.Contains(t, body, name)
+	}
 	code, _ = fetch(1, "/")
 	require.Equal(t, 200, code)
 	require.Contains(t, logs.String(), "jobs scrape the same targets")

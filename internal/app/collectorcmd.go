@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,23 +99,27 @@ func newCollectorCmd() *cobra.Command {
 // load reads the configuration that the flags describe.
 func (f collectorFlags) load() (*otelconf.Config, error) {
 	var cfg *otelconf.Config
-	var size units.Base2Bytes
-	var err error
-	if f.queueBytes != "" {
-		if size, err = units.ParseBase2Bytes(f.queueBytes); err != nil || size <= 0 {
-			return nil, fmt.Errorf("--queue-size: found %q, allowed is a number with a unit such as 80MiB", f.queueBytes)
-		}
+	size, err := f.queueSize()
+	if err != nil {
+		return nil, err
+	}
+	if f.queueAge < 0 {
+		return nil, fmt.Errorf("--queue-age: found %s, allowed is a positive duration", f.queueAge)
 	}
 	switch {
 	case len(f.files) > 0:
 		cfg, err = otelconf.Load(otelconf.Options{
 			Files: f.files, Set: f.set, LogLevel: f.logLevel, Dedupe: otelconf.Dedupe(f.dedupe),
 			FeatureGates: f.gates, Shard: f.shard, Naming: otelconf.Naming(f.naming), Version: version,
-			QueueDirectory: f.directory, QueueBytes: int64(size), QueueAge: f.queueAge,
+			QueueDirectory: f.directory, QueueBytes: size, QueueAge: f.queueAge,
 			SkipUnsupportedSignals: f.skipSignals, OwnEndpoint: len(f.remoteWrite) > 0,
 		})
 	case len(f.remoteWrite) > 0:
-		cfg, err = f.builtIn()
+		if cfg, err = f.builtIn(); err == nil {
+			cfg.Queue.MaxBytes = cmp.Or(size, cfg.Queue.MaxBytes)
+			cfg.Queue.MaxAge = cmp.Or(f.queueAge, cfg.Queue.MaxAge)
+			cfg.Queue.Directory = f.directory
+		}
 	default:
 		err = errors.New("nothing to do: give --config FILE, or --remote-write URL for the built-in jobs")
 	}
@@ -144,9 +149,23 @@ func (f collectorFlags) load() (*otelconf.Config, error) {
 	return cfg, nil
 }
 
+// queueSize reads --queue-size, in bytes; 0 where it is not given.
+func (f collectorFlags) queueSize() (int64, error) {
+	if f.queueBytes == "" {
+		return 0, nil
+	}
+	n, err := units.ParseBase2Bytes(f.queueBytes)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("--queue-size: found %q, allowed is a number with a unit such as 80MiB", f.queueBytes)
+	}
+	return int64(n), nil
+}
+
 func (f collectorFlags) builtIn() (*otelconf.Config, error) {
-	if len(f.set) > 0 {
-		return nil, errors.New("--set needs --config")
+	for flag, given := range map[string]bool{"--set": len(f.set) > 0, "--feature-gates": len(f.gates) > 0, "--naming": f.naming != ""} {
+		if given {
+			return nil, fmt.Errorf("%s needs --config", flag)
+		}
 	}
 	home, _ := os.UserHomeDir() // without one there is no ~/.kube/config
 	w, err := findWatched(f.kubeconfig, os.Getenv, home)

@@ -92,6 +92,11 @@ func (p *page) windows() windows {
 	if !p.packed {
 		return &wholePage{b: p.wire}
 	}
+	return p.inflater()
+}
+
+// inflater returns a reader of the packed page, at its beginning.
+func (p *page) inflater() *inflate.Reader {
 	if p.zr == nil {
 		p.zr = inflaters.Get().(*inflate.Reader)
 	}
@@ -111,27 +116,20 @@ func (p *page) unpack(limit int64) ([]byte, error) {
 		}
 		return p.wire, nil
 	}
-	src, keep := p.windows(), 0
-	p.text = pages.get(max(p.f.sizeText+512, 4096))
-	for {
-		b, err := src.Next(keep)
-		for len(p.text)+len(b) > cap(p.text) {
-			larger := append(pages.get(2*cap(p.text)), p.text...)
-			pages.put(p.text)
-			p.text = larger
-		}
-		p.text = append(p.text, b...)
-		switch {
-		case int64(len(p.text)) >= limit:
-			return p.text, errBodySizeLimit
-		case errors.Is(err, io.EOF):
-			p.f.sizeText = len(p.text)
-			return p.text, nil
-		case err != nil:
-			return p.text, fmt.Errorf("unpacking the body: %w", err)
-		}
+	text, err := p.inflater().AppendAll(pages.get(max(p.f.sizeText+pageSlack, 4096)), limit-1)
+	p.text = text
+	switch {
+	case errors.Is(err, inflate.ErrTooLarge):
+		return nil, errBodySizeLimit
+	case err != nil:
+		return nil, fmt.Errorf("unpacking the body: %w", err)
 	}
+	p.f.sizeText = len(text)
+	return text, nil
 }
+
+// pageSlack is more than unpacking wants beyond a page's end.
+const pageSlack = 1024
 
 var inflaters = sync.Pool{New: func() any { return new(inflate.Reader) }}
 
