@@ -19,11 +19,12 @@ const module = "github.com/mangru/mangru/"
 // levels lists every package of ours, below this folder, with its level: it may
 // import those of lower levels only. A package that is not listed fails the test.
 var levels = map[string]int{
-	"model": 0, "telemetry": 0, "db": 0, "memory": 0, "inflate": 0,
+	"model": 0, "telemetry": 0, "db": 0, "memory": 0, "inflate": 0, "auth/policy": 0, "awsquery": 0,
 	"rewrite": 1, "collector/discover/members": 1, "collector/buffer/block": 1, "collector/buffer/journal": 1,
-	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "exporter/node": 1,
+	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "auth/webidentity": 1, "audit": 1, "exporter/node": 1,
 	"collector/discover": 2, "collector/scrape": 2, "collector/buffer": 2, "collector/send": 2,
 	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
+	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
 	"dashboard": 2,
 	"app":       3,
 }
@@ -35,6 +36,11 @@ var sameLevel = map[string]string{
 	"server/store -> server/workspace":  "its types",
 	"server/query -> server/workspace":  "its types",
 	"server/api -> server/workspace":    "its types",
+	"server/iamapi -> server/api":       "routes",
+	"server/stsapi -> server/api":       "routes",
+	"server/stsapi -> auth/sts":         "what it serves",
+	"server/eksapi -> server/api":       "routes",
+	"server/eksapi -> server/cluster":   "its types",
 }
 
 // ownedBy lists outside packages that exactly one of ours, or one folder of

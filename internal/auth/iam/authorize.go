@@ -10,7 +10,7 @@ import (
 // Authorizer decides whether a caller may do something. A nil error is the only
 // yes.
 type Authorizer interface {
-	Authorize(ctx context.Context, p Principal, action, resource string) error
+	Authorize(ctx context.Context, r Request) error
 }
 
 // DeniedError says that a caller may not do what it asked for, in AWS' words.
@@ -44,7 +44,8 @@ var managedPolicies = map[string]policy{
 // Authorize implements Authorizer. It refuses unless an attached policy allows
 // the action, and refuses whatever it cannot judge: no caller, no action, a
 // policy it does not know, a resource of another account.
-func (s *Service) Authorize(ctx context.Context, p Principal, action, resource string) error {
+func (s *Service) Authorize(ctx context.Context, r Request) error {
+	p, action, resource := r.Principal, r.Action, r.Resource
 	denied := func(why string) error {
 		return &DeniedError{Principal: p.ARN, Action: action, Resource: resource, Why: why}
 	}

@@ -41,31 +41,6 @@ var (
 	ErrInvalidInput  = errors.New("invalid input")
 )
 
-// Principal is an authenticated caller.
-type Principal struct {
-	AccountID string
-	// ARN names the caller, such as arn:aws:iam::000000000000:user/admin.
-	ARN string
-	// ID is the unique id, such as AIDA….
-	ID          string
-	Name        string
-	AccessKeyID string
-}
-
-type principalKey struct{}
-
-// WithPrincipal returns a context that carries the authenticated caller.
-func WithPrincipal(ctx context.Context, p Principal) context.Context {
-	return context.WithValue(ctx, principalKey{}, p)
-}
-
-// PrincipalFrom returns the authenticated caller. Without one, code that acts
-// for a caller has to refuse.
-func PrincipalFrom(ctx context.Context) (Principal, bool) {
-	p, ok := ctx.Value(principalKey{}).(Principal)
-	return p, ok && p.ARN != ""
-}
-
 // Config of a Service.
 type Config struct {
 	// KeyFile holds the key that seals secrets; it is made when there is none.
@@ -394,7 +369,7 @@ func findUser(ctx context.Context, db bun.IDB, account, name string) (userRow, e
 }
 
 func (u userRow) principal(keyID string) Principal {
-	return Principal{AccountID: u.AccountID, ARN: "arn:aws:iam::" + u.AccountID + ":user" + u.Path + u.Name,
+	return Principal{AccountID: u.AccountID, Type: TypeUser, ARN: "arn:aws:iam::" + u.AccountID + ":user" + u.Path + u.Name,
 		ID: u.ID, Name: u.Name, AccessKeyID: keyID}
 }
 

@@ -201,7 +201,7 @@ func TestAuthorize(t *testing.T) {
 		{Principal{}, "aps:RemoteWrite", ws, false},
 		{Principal{ARN: admin.Principal.ARN, AccountID: DefaultAccount}, "aps:RemoteWrite", ws, false},
 	} {
-		err := f.Authorize(ctx, tc.who, tc.action, tc.resource)
+		err := f.Authorize(ctx, Request{Principal: tc.who, Action: tc.action, Resource: tc.resource})
 		if tc.ok {
 			require.NoError(t, err, tc)
 			continue
@@ -209,11 +209,11 @@ func TestAuthorize(t *testing.T) {
 		var denied *DeniedError
 		require.ErrorAs(t, err, &denied, "%+v", tc)
 	}
-	require.EqualError(t, f.Authorize(ctx, writer, "aps:QueryMetrics", ws),
+	require.EqualError(t, f.Authorize(ctx, Request{Principal: writer, Action: "aps:QueryMetrics", Resource: ws}),
 		"User: arn:aws:iam::000000000000:user/writer is not authorized to perform: aps:QueryMetrics on resource: "+ws+" because no identity-based policy allows the aps:QueryMetrics action")
 
 	require.NoError(t, f.DetachUserPolicy(ctx, DefaultAccount, "writer", PolicyPrometheusWrite))
-	require.Error(t, f.Authorize(ctx, writer, "aps:RemoteWrite", ws))
+	require.Error(t, f.Authorize(ctx, Request{Principal: writer, Action: "aps:RemoteWrite", Resource: ws}))
 	require.ErrorIs(t, f.AttachUserPolicy(ctx, DefaultAccount, "writer", "arn:aws:iam::aws:policy/Unknown"), ErrNoSuchEntity)
 
 	// A policy that is not understood could hold a denial: refuse.
@@ -221,10 +221,10 @@ func TestAuthorize(t *testing.T) {
 	_, err = f.db.NewInsert().Model(&at).Exec(ctx)
 	require.NoError(t, err)
 	f.changed()
-	require.ErrorContains(t, f.Authorize(ctx, both, "aps:RemoteWrite", ws), "is not known here")
+	require.ErrorContains(t, f.Authorize(ctx, Request{Principal: both, Action: "aps:RemoteWrite", Resource: ws}), "is not known here")
 	// A deleted key has no permissions left.
 	require.NoError(t, f.DeleteAccessKey(ctx, full.AccessKeyID))
-	require.Error(t, f.Authorize(ctx, full, "aps:DeleteWorkspace", ws))
+	require.Error(t, f.Authorize(ctx, Request{Principal: full, Action: "aps:DeleteWorkspace", Resource: ws}))
 }
 
 func TestPrincipalInContext(t *testing.T) {

@@ -32,7 +32,23 @@ type Call struct {
 	Region    string
 	// Params are the decoded variable parts of the path.
 	Params map[string]string
+	// Form holds the parameters of a call in the Query protocol.
+	Form url.Values
 }
+
+// Protocol is how an operation is found in a request, and its errors written.
+type Protocol int
+
+// The protocols of AWS' services.
+const (
+	// RESTJSON: method and path select the operation.
+	RESTJSON Protocol = iota
+	// JSON11: POST /, the header X-Amz-Target selects it.
+	JSON11
+	// Query: POST / with a form, or GET with a query; Action selects it, and
+	// the answer is XML.
+	Query
+)
 
 // Route is one operation: where it is, what it takes to be allowed to, and what
 // it does.
@@ -47,6 +63,17 @@ type Route struct {
 	// are required.
 	Action   string
 	Resource func(*Call) (string, error)
+	// Anonymous routes take no signature: the operation finds out by itself who
+	// calls (AssumeRoleWithWebIdentity). Call.Principal is then empty.
+	Anonymous bool
+	// NoPermission routes take any authenticated caller (GetCallerIdentity).
+	NoPermission bool
+	// Conditions gives the service's own condition keys, lower-case, such as
+	// aws:resourcetag/env. May be nil.
+	Conditions func(*Call) (map[string][]string, error)
+	// ResourcePolicy gives the policy that is attached to the resource, "" for
+	// none. May be nil.
+	ResourcePolicy func(*Call) (string, error)
 	// Data says that errors have the data plane's form.
 	Data bool
 	// MaxBody bounds the body in bytes, MaxBodyKnob names its setting. Zero
@@ -63,6 +90,12 @@ type Route struct {
 type Service struct {
 	// Name is the signing name, such as "aps".
 	Name string
+	// Protocol of all its routes. In JSON11 and Query, Route.Name is the
+	// operation and Method and Path are not used.
+	Protocol Protocol
+	// Namespace is the XML namespace of answers in the Query protocol, Version
+	// its API version.
+	Namespace, Version string
 	// Hosts are the first labels of its virtual hosts, such as
 	// "aps-workspaces" of aps-workspaces.<region>.<domain>.
 	Hosts  []string
@@ -185,7 +218,7 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request, parsed *sigv4.Pa
 	if err != nil {
 		return err
 	}
-	if err := rt.cfg.Authorizer.Authorize(inner.Context(), p, t.route.Action, resource); err != nil {
+	if err := rt.cfg.Authorizer.Authorize(inner.Context(), iam.Request{Principal: p, Action: t.route.Action, Resource: resource}); err != nil {
 		return err
 	}
 	return t.route.Handle(w, c)
