@@ -41,7 +41,7 @@ func TestPercent(t *testing.T) {
 		live int64
 		want int
 	}{{0, 100}, {10 << 20, 92}, {80 << 20, 22}, {1 << 30, 13}} {
-		if got := percent(c.live, 8<<20); got != c.want {
+		if got := percent(c.live, 8<<20, 1); got != c.want {
 			t.Errorf("%d live: %d, want %d", c.live, got, c.want)
 		}
 	}
@@ -70,5 +70,35 @@ func TestForgetProgram(t *testing.T) {
 	}
 	if Heap() <= 0 {
 		t.Fatal("no heap")
+	}
+}
+
+func TestEffort(t *testing.T) {
+	var e effort
+	collecting, working := 0.0, 0.0
+	pass := func(c, w float64) float64 {
+		collecting, working = collecting+c, working+w
+		return e.factor(collecting, working)
+	}
+	if f := pass(0.3, 0.3); f != 1 {
+		t.Errorf("too little to judge by: factor %g", f)
+	}
+	if f := pass(0.3, 0.7); f != 1.25 {
+		t.Errorf("much effort: factor %g", f)
+	}
+	for range 30 {
+		pass(1, 1)
+	}
+	if f := pass(0.1, 0.9); f != 8 {
+		t.Errorf("it has to stop somewhere, and stay: factor %g", f)
+	}
+	for range 30 {
+		pass(0.01, 1)
+	}
+	if f := pass(0.1, 0.9); f != 1 {
+		t.Errorf("little effort: factor %g", f)
+	}
+	if p, more := percent(300<<20, 4<<20, 1), percent(300<<20, 4<<20, 4); p != 13 || more != 4*p {
+		t.Errorf("percentages %d and %d", p, more)
 	}
 }

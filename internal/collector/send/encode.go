@@ -63,7 +63,6 @@ func (c counts) total() int { return c.sent() + c.filtered + c.unwanted + c.old 
 type encoder struct {
 	*endpoint
 	rewriter rewriter
-	messages [2]message // by version, made when needed
 
 	// Of the last request:
 	counts    counts
@@ -93,38 +92,24 @@ func newEncoder(ep *endpoint) *encoder {
 	return &encoder{endpoint: ep, rewriter: rewriter{program: ep.cfg.Rewrite, external: ep.external}}
 }
 
-func (e *encoder) message(v version) message {
-	if m := e.messages[v-v1]; m != nil {
-		return m
-	}
-	external := e.external
-	if len(e.cfg.Rewrite) > 0 {
-		external = nil // they are in what the rewriter makes
-	}
-	var m message
-	if v == v2 {
-		m = wire.NewEncoderV2(external)
-	} else {
-		m = wire.NewEncoderV1(external)
-	}
-	e.messages[v-v1] = m
-	return m
-}
-
 // encode makes a request of the spans, in packed.
 func (e *encoder) encode(v version, spans []model.Span, now time.Time) {
-	e.packed = wire.AppendSnappy(e.packed[:0], e.write(v, spans, now))
+	d := e.drafts.borrow()
+	defer e.drafts.giveBack(d)
+	d.packed = wire.AppendSnappy(d.packed[:0], e.write(d.message(e.endpoint, v), spans, now))
+	e.packed = append(e.packed[:0], d.packed...)
 }
 
-// write makes a request of the spans, not compressed, which is valid until the
-// next one. Samples of one series are in the order of the spans.
-func (e *encoder) write(v version, spans []model.Span, now time.Time) []byte {
+// write makes a request of the spans in out, not compressed, which is valid
+// until the next use of out. Samples of one series are in the order of the spans.
+func (e *encoder) write(out message, spans []model.Span, now time.Time) []byte {
 	e.counts, e.described = counts{}, e.described[:0]
 	e.oldest = math.MinInt64
 	if limit := e.cfg.SampleAgeLimit; limit > 0 {
 		e.oldest = now.Add(-limit).UnixMilli()
 	}
-	e.out = e.message(v)
+	e.out = out
+	defer func() { e.out = nil }()
 	e.out.Reset()
 	for _, sp := range spans {
 		e.span(sp, now)

@@ -435,7 +435,7 @@ func TestEncodeDoesNotAllocate(t *testing.T) {
 		for _, v := range []version{v1, v2} {
 			all := func() {
 				for _, l := range lists {
-					e.write(v, l, now)
+					e.encode(v, l, now)
 					e.known.done(e.described, now)
 				}
 			}

@@ -75,6 +75,7 @@ type endpoint struct {
 	external []model.Label
 	targets  targets
 	known    described
+	drafts   drafts
 }
 
 // New returns a sender. It makes no connection yet.

@@ -126,22 +126,40 @@ func (s *Server) Stats() Stats {
 	return s.stats
 }
 
+// loopback is a listener of one port at every address of this machine that takes
+// connections to 127.0.0.0/8 only: a socket for each of thousands of targets
+// would take as many open files as their connections do.
+type loopback struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l loopback) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if a, ok := c.LocalAddr().(*net.TCPAddr); ok && a.IP.IsLoopback() {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+}
+
 // Run listens at all addresses, renders every page once, calls ready and serves
 // until ctx is done.
 func (s *Server) Run(ctx context.Context, ready func()) error {
 	server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
-	failed := make(chan error, len(s.targets))
-	seen := map[string]bool{}
-	for _, t := range s.targets {
-		if seen[t.Address] {
-			continue
-		}
-		seen[t.Address] = true
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", t.Address)
+	failed := make(chan error, 1)
+	if len(s.targets) > 0 {
+		_, port, err := net.SplitHostPort(s.targets[0].Address)
 		if err != nil {
-			return errors.Join(err, server.Close())
+			return err
 		}
-		go func() { failed <- server.Serve(l) }()
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "0.0.0.0:"+port)
+		if err != nil {
+			return err
+		}
+		go func() { failed <- server.Serve(loopback{l}) }()
 	}
 	rendering, stop := context.WithCancel(ctx)
 	var renderer sync.WaitGroup
