@@ -13,8 +13,9 @@ import (
 // A spool keeps what waits on disk as well, so that it survives the process. The
 // memory has everything that the disk has; the disk is read only at the start.
 //
-// Once a second, a goroutine writes to the journal, and syncs it once: entries
-// that have waited for a second (a frame as a block of its own), blocks that
+// Twice a second, a goroutine writes to the journal, and syncs it once: entries
+// that wait, once any of them has done so for a second, for then there is an
+// endpoint that does not keep up (a frame as a block of its own), blocks that
 // took the place of entries on disk, the shapes that those need, and the state
 // of entries on disk that endpoints have finished or begun with. A record says
 // all about a range of a target's frames, by their numbers, and overrides what
@@ -28,14 +29,14 @@ import (
 // What fails is tried again, all of it; a record that is there twice does no harm.
 type spoolOptions struct {
 	every time.Duration // between two writes
-	after time.Duration // what is delivered sooner never gets to the disk
+	after time.Duration // nothing gets to the disk while all is delivered sooner
 	rest  time.Duration // after the last write, an empty journal is removed
 	slack int64         // bytes of records that no longer count are all right
 	journal.Options
 }
 
 func defaultSpool() spoolOptions {
-	return spoolOptions{every: time.Second, after: time.Second, rest: time.Minute, slack: 64 << 20}
+	return spoolOptions{every: time.Second / 2, after: time.Second, rest: time.Minute, slack: 64 << 20}
 }
 
 // journalFile is what a spool needs of a journal.Journal, which explains it.
@@ -266,11 +267,12 @@ func (q *Queue) collect(all bool) *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s, b, now := q.spool, &batch{}, q.now()
+	all = all || q.oldest != nil && now-q.oldest.first >= s.after
 	later := s.fresh[:0]
 	for _, e := range s.fresh {
 		switch {
 		case e.gone:
-		case !all && !e.spooled && now-e.last < s.after:
+		case !all && !e.spooled:
 			later = append(later, e)
 		default:
 			q.store(b, e)

@@ -157,6 +157,23 @@ func TestWhatIsDeliveredAtOnceStaysOffTheDisk(t *testing.T) {
 	})
 }
 
+// TestBehindNothingYoungIsSpared: once an endpoint does not keep up, what a crash
+// costs is less than a second of frames.
+func TestBehindNothingYoungIsSpared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		q := spooled(t, dir, defaultSpool(), Endpoint{Name: "a"})
+		const frames = 49
+		for target := range frames {
+			q.Append(frame(uint64(target+1), 1, 1))
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		require.GreaterOrEqual(t, len(waiting(t, q)), frames-6)
+		q.Discard()
+	})
+}
+
 // TestEmptyJournalIsRemoved after a while.
 func TestEmptyJournalIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
