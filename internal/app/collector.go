@@ -31,8 +31,12 @@ import (
 const defaultDrainTimeout = 10 * time.Second
 
 // handoverTimeout bounds how long a stopping replica waits for the others to take
-// over its targets; with the drain after it, it fits a pod's usual 30 seconds.
-const handoverTimeout = 18 * time.Second
+// over its targets; with what comes after it, it fits a pod's usual 30 seconds.
+const handoverTimeout = 17 * time.Second
+
+// lastScrapes bounds how long a stopping collector waits for the scrapes that it
+// has begun.
+const lastScrapes = 2 * time.Second
 
 // maxBatchTimeout bounds what a configuration may ask a sample to wait for
 // company: people look at boards meanwhile, and receivers bill by sample.
@@ -47,6 +51,8 @@ type CollectorDeps struct {
 	// DrainTimeout is how long a stopping collector goes on sending; 0 means
 	// 10 seconds.
 	DrainTimeout time.Duration
+	// HandOut, if not nil, leaves scraping to others.
+	HandOut *HandOut
 }
 
 // Collector discovers, scrapes, buffers and sends. Make it with NewCollector,
@@ -112,7 +118,7 @@ func NewCollector(cfg *otelconf.Config, deps CollectorDeps) (c *Collector, err e
 	if c.finder, err = discover.New(c.applyTargets, deps.Registerer, c.log); err != nil {
 		return nil, err
 	}
-	if c.sharing, err = newSharing(cfg, c.log); err != nil {
+	if c.sharing, err = newSharing(cfg, deps.HandOut, c.log); err != nil {
 		return nil, err
 	}
 	return c, c.listen(cfg)
@@ -330,6 +336,7 @@ func (c *Collector) drain() {
 	c.ready.Store(false) // not before: a pod that is not ready has no targets
 	c.finder.Stop()
 	c.sharing.end()
+	c.scraper.Finish(lastScrapes)
 	c.scraper.Stop()
 	c.queue.Close()
 	c.mu.Lock() // a reload may be under way; there will be no other
@@ -381,8 +388,8 @@ func (c *Collector) Reload(cfg *otelconf.Config) error {
 		return err
 	}
 	sharing := c.sharing
-	if !sameSharing(cfg, c.cfg) {
-		if sharing, err = newSharing(cfg, c.log); err != nil {
+	if c.deps.HandOut == nil && !sameSharing(cfg, c.cfg) {
+		if sharing, err = newSharing(cfg, nil, c.log); err != nil {
 			return err
 		}
 	}
@@ -487,6 +494,11 @@ func (c *Collector) listen(cfg *otelconf.Config) (err error) {
 	}
 	if err := add("collector-pprof", cfg.PprofAddress, "", profiles()); err != nil {
 		return fmt.Errorf("pprof: %w", err)
+	}
+	if out := c.deps.HandOut; out != nil {
+		if err := add("collector-allocator", out.Listen, "", c.finder.AllocatorHandler(c.sharing.members)); err != nil {
+			return fmt.Errorf("--target-allocator-listen: %w", err)
+		}
 	}
 	for name, old := range c.listeners {
 		if next[name] != old {

@@ -153,11 +153,11 @@ func endpointsYAML(list []otelconf.Endpoint) string {
 }
 
 // Addrs returns the addresses that the collector listens on: metrics, health,
-// profiles, as far as they are configured.
+// profiles, target allocator, as far as they are configured.
 func (c *Collector) Addrs() (out []net.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, name := range []string{"collector-metrics", "collector-health", "collector-pprof"} {
+	for _, name := range []string{"collector-metrics", "collector-health", "collector-pprof", "collector-allocator"} {
 		if l := c.listeners[name]; l != nil {
 			out = append(out, l.server.Addr())
 		}

@@ -42,6 +42,7 @@ type collectorFlags struct {
 	directory   string
 	queueBytes  string
 	queueAge    time.Duration
+	handOut     HandOut
 }
 
 func newCollectorCmd() *cobra.Command {
@@ -69,6 +70,7 @@ func newCollectorCmd() *cobra.Command {
 			if err != nil {
 				return &ExitError{Code: exitUsage, Err: err}
 			}
+			f.handOut.Kubeconfig = f.kubeconfig
 			return runCollector(cmd.Context(), cfg, f, logger)
 		},
 	}
@@ -89,6 +91,10 @@ func newCollectorCmd() *cobra.Command {
 	fl.DurationVar(&f.queueAge, "queue-age", 0, "how long a sample may wait (default: the configuration's)")
 	fl.StringVar(&f.pprof, "pprof", "", "address for Go's profiles, /debug/pprof/ (default: the configuration's pprof extension, or off)")
 	fl.StringVar(&f.dedupe, "dedupe", "", "what to do with targets that several jobs scrape: off, first-job-wins (default: the configuration's)")
+	fl.StringVar(&f.handOut.Listen, "target-allocator-listen", "", "hand targets out to OpenTelemetry Collectors at this address, by the target allocator's protocol, instead of scraping them")
+	fl.StringSliceVar(&f.handOut.Collectors, "target-allocator-collectors", nil, "collector_ids of the collectors that share the targets, such as c-0,c-1")
+	fl.StringVar(&f.handOut.Selector, "target-allocator-selector", "", "label selector of the pods of those collectors; the name of a pod is its collector_id")
+	fl.StringVar(&f.handOut.Namespace, "target-allocator-namespace", "", "namespace of those pods (default: that of this pod)")
 	fl.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error (default: the configuration's, or info)")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.DurationVar(&f.drain, "drain-timeout", defaultDrainTimeout, "how long to go on sending when asked to stop")
@@ -106,15 +112,18 @@ func (f collectorFlags) load() (*otelconf.Config, error) {
 	if f.queueAge < 0 {
 		return nil, fmt.Errorf("--queue-age: found %s, allowed is a positive duration", f.queueAge)
 	}
+	if err := f.checkHandOut(); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(f.files) > 0:
 		cfg, err = otelconf.Load(otelconf.Options{
 			Files: f.files, Set: f.set, LogLevel: f.logLevel, Dedupe: otelconf.Dedupe(f.dedupe),
 			FeatureGates: f.gates, Shard: f.shard, Naming: otelconf.Naming(f.naming), Version: version,
 			QueueDirectory: f.directory, QueueBytes: size, QueueAge: f.queueAge,
-			SkipUnsupportedSignals: f.skipSignals, OwnEndpoint: len(f.remoteWrite) > 0,
+			SkipUnsupportedSignals: f.skipSignals, OwnEndpoint: len(f.remoteWrite) > 0 || f.handOut.Listen != "",
 		})
-	case len(f.remoteWrite) > 0:
+	case len(f.remoteWrite) > 0, f.handOut.Listen != "":
 		if cfg, err = f.builtIn(); err == nil {
 			cfg.Queue.MaxBytes = cmp.Or(size, cfg.Queue.MaxBytes)
 			cfg.Queue.MaxAge = cmp.Or(f.queueAge, cfg.Queue.MaxAge)
@@ -125,6 +134,9 @@ func (f collectorFlags) load() (*otelconf.Config, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if f.handOut.Listen != "" && len(cfg.APIServerProxy) > 0 {
+		return nil, errors.New("--target-allocator-listen: the built-in jobs can be handed out in a pod only: from outside the cluster they take the kubeconfig's credentials")
 	}
 	for _, raw := range f.remoteWrite {
 		e, err := otelconf.NewEndpoint("", raw)
@@ -147,6 +159,20 @@ func (f collectorFlags) load() (*otelconf.Config, error) {
 		cfg.PprofAddress = f.pprof
 	}
 	return cfg, nil
+}
+
+// checkHandOut checks what the flags about the target allocator say.
+func (f collectorFlags) checkHandOut() error {
+	h := f.handOut
+	switch {
+	case h.Listen != "" && f.shard != "":
+		return errors.New("--target-allocator-listen and --shard: the targets are shared one way or the other")
+	case h.Listen != "":
+		return h.check()
+	case len(h.Collectors) > 0 || h.Selector != "" || h.Namespace != "":
+		return errors.New("--target-allocator-collectors, -selector and -namespace need --target-allocator-listen")
+	}
+	return nil
 }
 
 // queueSize reads --queue-size, in bytes; 0 where it is not given.
@@ -212,7 +238,11 @@ func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, l
 		return cfg, err
 	}
 	boundQueue(cfg, limit)
-	c, err := NewCollector(cfg, CollectorDeps{Logger: logger, Registerer: reg, Gatherer: reg, DrainTimeout: f.drain})
+	deps := CollectorDeps{Logger: logger, Registerer: reg, Gatherer: reg, DrainTimeout: f.drain}
+	if f.handOut.Listen != "" {
+		deps.HandOut = &f.handOut
+	}
+	c, err := NewCollector(cfg, deps)
 	if err != nil {
 		return err
 	}
@@ -272,6 +302,9 @@ func (c *Collector) announce(cfg *otelconf.Config) {
 		names = append(names, e.Name)
 	}
 	c.log.Info("collector configured", "form", cfg.Form, "jobs", len(cfg.ScrapeConfigs), "endpoints", names)
+	if h := c.deps.HandOut; h != nil {
+		c.log.Info("the jobs' targets are handed out, and not scraped here", "address", h.Listen, "collectors", h.Collectors, "selector", h.Selector)
+	}
 	for _, a := range c.Addrs() {
 		c.log.Info("listening", "address", a.String())
 	}

@@ -35,11 +35,20 @@ func TestCollectorFlags(t *testing.T) {
 		require.Equal(t, "127.0.0.1:2", cfg.MetricsAddress, name)
 	}
 	for want, f := range map[string]collectorFlags{
-		`--queue-size: found "lots"`: {files: []string{file}, queueBytes: "lots"},
-		"--queue-age: found -1s":     {files: []string{file}, queueAge: -time.Second},
-		"--naming needs --config":    {kubeconfig: kubeconfig, remoteWrite: []string{"http://h/"}, naming: "otel"},
-		"--feature-gates needs":      {kubeconfig: kubeconfig, remoteWrite: []string{"http://h/"}, gates: []string{"a"}},
-		`--shard: `:                  {kubeconfig: kubeconfig, interval: time.Minute, remoteWrite: []string{"http://h/"}, shard: "3/3"},
+		`--queue-size: found "lots"`:                    {files: []string{file}, queueBytes: "lots"},
+		"--queue-age: found -1s":                        {files: []string{file}, queueAge: -time.Second},
+		"--naming needs --config":                       {kubeconfig: kubeconfig, remoteWrite: []string{"http://h/"}, naming: "otel"},
+		"--feature-gates needs":                         {kubeconfig: kubeconfig, remoteWrite: []string{"http://h/"}, gates: []string{"a"}},
+		`--shard: `:                                     {kubeconfig: kubeconfig, interval: time.Minute, remoteWrite: []string{"http://h/"}, shard: "3/3"},
+		"needs either --target-allocator-collectors or": {files: []string{file}, handOut: HandOut{Listen: ":0"}},
+		"or --target-allocator-selector":                {files: []string{file}, handOut: HandOut{Listen: ":0", Collectors: []string{"a"}, Selector: "a=b"}},
+		`found ["a" "a"]`:                               {files: []string{file}, handOut: HandOut{Listen: ":0", Collectors: []string{"a", "a"}}},
+		"--target-allocator-selector: ":                 {files: []string{file}, handOut: HandOut{Listen: ":0", Selector: "a in"}},
+		"-namespace needs --target-allocator-selector":  {files: []string{file}, handOut: HandOut{Listen: ":0", Collectors: []string{"a"}, Namespace: "n"}},
+		"--target-allocator-listen: must be HOST:PORT":  {files: []string{file}, handOut: HandOut{Listen: "8080", Collectors: []string{"a"}}},
+		"-namespace need --target-allocator-listen":     {files: []string{file}, handOut: HandOut{Collectors: []string{"a"}}},
+		"--target-allocator-listen and --shard":         {files: []string{file}, handOut: HandOut{Listen: ":0", Collectors: []string{"a"}}, shard: "0/2"},
+		"can be handed out in a pod only":               {kubeconfig: kubeconfig, interval: time.Minute, handOut: HandOut{Listen: ":0", Collectors: []string{"a"}}},
 	} {
 		_, err := f.load()
 		require.ErrorContains(t, err, want)

@@ -76,6 +76,8 @@ func newRootCmd() *cobra.Command {
 	root.AddCommand(
 		newUpCmd(), newCollectorCmd(), newServerCmd(), newNodeExporterCmd(),
 		newCheckConfigCmd(), newLoginLinkCmd(),
+		newUserCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(),
+		newClusterCmd(), newIRSACmd(), newPodIdentityCmd(), newPodIdentityAgentCmd(),
 	)
 	for _, c := range root.Commands() {
 		usageArgs(c)
@@ -83,8 +85,8 @@ func newRootCmd() *cobra.Command {
 	return root
 }
 
-// usageArgs makes a wrong number of arguments a usage error, like a wrong flag.
-// Commands that say nothing about arguments take none.
+// usageArgs makes a wrong number of arguments a usage error, like a wrong flag,
+// of a command and those below it. Commands that say nothing about arguments take none.
 func usageArgs(c *cobra.Command) {
 	check := c.Args
 	if check == nil {
@@ -95,6 +97,9 @@ func usageArgs(c *cobra.Command) {
 			return &ExitError{Code: exitUsage, Err: err}
 		}
 		return nil
+	}
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
 	}
 }
 

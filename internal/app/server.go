@@ -20,7 +20,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/mangru/mangru/internal/auth/iam"
-	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/db"
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/server/api"
@@ -48,7 +47,7 @@ type Server struct {
 	registry   *prometheus.Registry
 	records    *bun.DB
 	ownRecords bool
-	identity   *iam.Service
+	identity   serverIdentity
 	workspaces *workspace.Service
 	store      *store.Store
 	ingest     *ingest.Handler
@@ -99,21 +98,6 @@ func NewServer(ctx context.Context, cfg ServerConfig, deps ServerDeps) (s *Serve
 		return s, err
 	}
 	return s, s.listen(handler)
-}
-
-func (s *Server) openIdentity(ctx context.Context) (err error) {
-	s.identity, err = iam.Open(ctx, s.records, iam.Config{KeyFile: filepath.Join(s.cfg.Data, "secret.key")})
-	if err != nil {
-		return err
-	}
-	key, created, err := s.identity.Bootstrap(ctx)
-	if err != nil {
-		return err
-	}
-	if created {
-		s.firstKey = &key
-	}
-	return nil
 }
 
 // openData makes store, ingest, query and the records of workspaces, and plugs
@@ -187,11 +171,7 @@ func (w workspaceStorage) Remove(ctx context.Context, id string) error {
 
 // handler builds everything behind the listener but the listener.
 func (s *Server) handler() (http.Handler, error) {
-	verifier, err := sigv4.NewVerifier(sigv4.VerifierConfig{
-		Regions: []string{s.cfg.Region}, Skew: time.Duration(s.cfg.Signatures.Skew),
-		Tolerances: s.cfg.Signatures.Tolerate, AllowUnsignedPayload: s.cfg.Signatures.AllowUnsignedPayload,
-		Registerer: s.registry,
-	}, api.Keys(s.identity))
+	verifier, err := s.verifier()
 	if err != nil {
 		return nil, err
 	}
@@ -202,8 +182,13 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	services, err := s.identityServices()
+	if err != nil {
+		return nil, err
+	}
 	router, err := api.NewRouter(api.Config{
-		Domain: s.cfg.Domain, Services: []api.Service{aps}, Verifier: verifier, Authorizer: s.identity,
+		Domain: s.cfg.Domain, Services: append([]api.Service{aps}, services...), Verifier: verifier,
+		Authorizer: s.identity.iam, Proxies: s.identity.proxies, Audit: s.identity.audit, Registerer: s.registry,
 	}, s.logger)
 	if err != nil {
 		return nil, err
@@ -267,8 +252,15 @@ func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.ready.Store(false) })
 	defer stop()
 	return runStages(ctx, []stage{
-		{"api", s.http.Run}, {"workspaces", s.workspaces.Run}, {"store", s.store.Run},
+		{"api", s.http.Run}, {"audit", s.identity.audit.Run}, {"identity", s.runIdentity},
+		{"workspaces", s.workspaces.Run}, {"store", s.store.Run},
 	})
+}
+
+// runIdentity keeps when keys were used last.
+func (s *Server) runIdentity(ctx context.Context) error {
+	s.identity.iam.Run(ctx)
+	return nil
 }
 
 // Close gives back what NewServer took. It may be called more than once.
@@ -278,6 +270,7 @@ func (s *Server) Close() error {
 		if s.http != nil {
 			errs = append(errs, s.http.Close())
 		}
+		errs = append(errs, s.identity.close())
 		if s.query != nil {
 			errs = append(errs, s.query.Close())
 		}
@@ -301,7 +294,7 @@ func (s *Server) Addr() net.Addr { return s.http.Addr() }
 func (s *Server) Account() string { return iam.DefaultAccount }
 
 // IAM returns the identities.
-func (s *Server) IAM() *iam.Service { return s.identity }
+func (s *Server) IAM() *iam.Service { return s.identity.iam }
 
 // Workspaces returns the records of workspaces.
 func (s *Server) Workspaces() *workspace.Service { return s.workspaces }

@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/mangru/mangru/internal/auth/sigv4"
+	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/server/ingest"
 )
 
@@ -38,9 +39,15 @@ type ServerConfig struct {
 	MaxWorkspaces int              `yaml:"max_workspaces"`
 	Log           ServerLog        `yaml:"log"`
 	Signatures    ServerSignatures `yaml:"signatures"`
-	Limits        ServerLimits     `yaml:"limits"`
-	Store         ServerStore      `yaml:"store"`
-	Query         ServerQuery      `yaml:"query"`
+	// TrustedProxies are the addresses and networks whose X-Forwarded-* headers
+	// are believed.
+	TrustedProxies []string      `yaml:"trusted_proxies"`
+	Secrets        ServerSecrets `yaml:"secrets"`
+	Issuers        ServerIssuers `yaml:"issuers"`
+	Audit          ServerAudit   `yaml:"audit"`
+	Limits         ServerLimits  `yaml:"limits"`
+	Store          ServerStore   `yaml:"store"`
+	Query          ServerQuery   `yaml:"query"`
 }
 
 // ServerTLS makes the listener speak HTTPS.
@@ -60,6 +67,32 @@ type ServerSignatures struct {
 	Skew                 Duration          `yaml:"skew"`
 	Tolerate             []sigv4.Tolerance `yaml:"tolerate"`
 	AllowUnsignedPayload bool              `yaml:"allow_unsigned_payload"`
+	// Debug logs what was expected to be signed when a signature is wrong.
+	Debug bool `yaml:"debug"`
+}
+
+// ServerSecrets says what encrypts the secrets in the database.
+type ServerSecrets struct {
+	// KeyCommand, a program and its arguments, prints the key, instead of the
+	// file secret.key in the data directory.
+	KeyCommand []string `yaml:"key_command"`
+}
+
+// ServerIssuers is about the issuers of web identity tokens.
+type ServerIssuers struct {
+	// TokenFiles holds the file with the bearer token that an issuer wants to
+	// see before it shows its keys, by origin such as https://10.0.0.1:6443.
+	TokenFiles map[string]string `yaml:"token_files"`
+}
+
+// ServerAudit says what the audit log keeps. Zero values take its defaults.
+type ServerAudit struct {
+	MaxSize  Size     `yaml:"max_size"`
+	MaxAge   Duration `yaml:"max_age"`
+	MaxFiles int      `yaml:"max_files"`
+	KeepFor  Duration `yaml:"keep_for"`
+	// DataPlane is the share of allowed data-plane calls that is recorded.
+	DataPlane float64 `yaml:"data_plane"`
 }
 
 // ServerLimits bounds what may be written.
@@ -183,6 +216,12 @@ func (c *ServerConfig) Validate() error {
 			return bad(fmt.Sprintf("signatures.tolerate[%d]", i), "%q is not known, allowed are %v", t, sigv4.AllTolerances())
 		}
 	}
+	if _, err := httpserver.ParseProxies(c.TrustedProxies); err != nil {
+		return bad("trusted_proxies", "%s", err)
+	}
+	if d := c.Audit.DataPlane; d < 0 || d > 1 {
+		return bad("audit.data_plane", "%g is not a share from 0 to 1", d)
+	}
 	for _, f := range []struct {
 		name string
 		v    int64
@@ -191,6 +230,8 @@ func (c *ServerConfig) Validate() error {
 		{"limits.max_decompressed_bytes", int64(c.Limits.MaxDecompressedBytes)},
 		{"query.max_concurrent", int64(c.Query.MaxConcurrent)}, {"query.max_samples", int64(c.Query.MaxSamples)},
 		{"query.timeout", int64(c.Query.Timeout)}, {"query.lookback_delta", int64(c.Query.LookbackDelta)},
+		{"audit.max_size", int64(c.Audit.MaxSize)}, {"audit.max_age", int64(c.Audit.MaxAge)},
+		{"audit.max_files", int64(c.Audit.MaxFiles)}, {"audit.keep_for", int64(c.Audit.KeepFor)},
 		{"max_workspaces", int64(c.MaxWorkspaces)}, {"drain_timeout", int64(c.DrainTimeout)}} {
 		if f.v < 0 {
 			return bad(f.name, "must not be negative")
@@ -297,7 +338,8 @@ func (d *strictDecoder) decodeValue(n *yaml.Node, into reflect.Value, path strin
 		}
 	}
 	if err := n.Decode(into.Addr().Interface()); err != nil {
-		kind := map[reflect.Kind]string{reflect.Int: "a number", reflect.Bool: "true or false", reflect.String: "a text"}[into.Kind()]
+		kind := map[reflect.Kind]string{reflect.Int: "a number", reflect.Bool: "true or false", reflect.String: "a text",
+			reflect.Float64: "a number", reflect.Map: "fields"}[into.Kind()]
 		return d.fail(n, path, "found %q, expected %s", n.Value, kind)
 	}
 	return nil

@@ -53,6 +53,24 @@ func Annotate(ctx context.Context, attrs ...slog.Attr) {
 	}
 }
 
+// Notes returns who was named as the caller, and the value of an attribute that
+// Annotate added as text, "" for what there is not. It lets what records
+// requests elsewhere say the same as the log.
+func Notes(ctx context.Context, attr string) (principal, value string) {
+	r, ok := ctx.Value(recordKey{}).(*record)
+	if !ok {
+		return "", ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.attrs {
+		if a.Key == attr {
+			value = a.Value.String()
+		}
+	}
+	return r.principal, value
+}
+
 // observe wraps the handler with request id, log line, metrics and recovery.
 func (s *Server) observe(next http.Handler, m *metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

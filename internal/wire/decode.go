@@ -9,6 +9,9 @@ import (
 	"github.com/klauspost/compress/snappy"
 )
 
+// tagV1Label is the tag of a label in a TimeSeries of 1.0.
+const tagV1Label = 1<<3 | 2
+
 // ErrTooLarge is behind every error about a message beyond a bound.
 var ErrTooLarge = errors.New("message too large")
 
@@ -127,7 +130,8 @@ func (d *Decoder) fail(what string, err error) bool {
 	return false
 }
 
-func (d *Decoder) count(kind string, n *int, limit int) error {
+// countUp counts one more of a kind.
+func countUp(kind string, n *int, limit int) error {
 	*n++
 	if limit > 0 && *n > limit {
 		return fmt.Errorf("more than %d %s: %w", limit, kind, ErrTooLarge)
@@ -136,12 +140,15 @@ func (d *Decoder) count(kind string, n *int, limit int) error {
 }
 
 func (d *Decoder) decodeSeries(msg []byte) error {
-	if err := d.count("series", &d.series, d.limits.Series); err != nil {
+	if err := countUp("series", &d.series, d.limits.Series); err != nil {
 		return err
 	}
 	ts := &d.ts
 	ts.LabelBytes, ts.Samples = nil, ts.Samples[:0]
 	ts.Exemplars, ts.Histograms = ts.Exemplars[:0], ts.Histograms[:0]
+	if ok, err := d.decodePlainSeries(msg); ok {
+		return err
+	}
 	d.scratch = d.scratch[:0]
 	from, to := -1, -1 // the run of label fields in msg
 	for pos := 0; pos < len(msg); {
@@ -181,7 +188,7 @@ func (d *Decoder) decodeSeries(msg []byte) error {
 			ts.Histograms = append(ts.Histograms, f.bytes)
 		}
 		if f.number >= 2 && f.number <= 4 {
-			if err := d.count("samples", &d.items, d.limits.Samples); err != nil {
+			if err := countUp("samples", &d.items, d.limits.Samples); err != nil {
 				return err
 			}
 		}
@@ -194,13 +201,46 @@ func (d *Decoder) decodeSeries(msg []byte) error {
 	return nil
 }
 
-// decodeSample reads a Sample. The form that every encoder writes has its own
-// way through; anything else takes the general one.
-func decodeSample(msg []byte) (Sample, error) {
-	if len(msg) > 10 && msg[0] == tagSampleValue && msg[9] == tagSampleTime {
-		if t, n := binary.Uvarint(msg[10:]); n > 0 && 10+n == len(msg) {
-			return Sample{Time: int64(t), Value: math.Float64frombits(binary.LittleEndian.Uint64(msg[1:]))}, nil
+// decodePlainSeries reads a series of the form that nearly all have: labels, each
+// shorter than 128 bytes, then one sample. It reports false, and has done
+// nothing, for any other.
+func (d *Decoder) decodePlainSeries(msg []byte) (bool, error) {
+	at := 0
+	for at+1 < len(msg) && msg[at] == tagV1Label && msg[at+1] < 0x80 {
+		at += 2 + int(msg[at+1])
+	}
+	if at+1 >= len(msg) || msg[at] != tagSeriesSamples || int(msg[at+1]) != len(msg)-at-2 {
+		return false, nil
+	}
+	s, ok := plainSample(msg[at+2:])
+	if !ok {
+		return false, nil
+	}
+	d.ts.LabelBytes, d.ts.Samples = msg[:at], append(d.ts.Samples, s)
+	return true, countUp("samples", &d.items, d.limits.Samples)
+}
+
+// plainSample reads a Sample in the form that every encoder writes: value, then
+// time, either left out when it is zero. It reports false for anything else.
+func plainSample(msg []byte) (s Sample, ok bool) {
+	if len(msg) >= 9 && msg[0] == tagSampleValue {
+		s.Value = math.Float64frombits(binary.LittleEndian.Uint64(msg[1:]))
+		msg = msg[9:]
+	}
+	if len(msg) > 1 && msg[0] == tagSampleTime {
+		t, n := binary.Uvarint(msg[1:])
+		if n <= 0 {
+			return s, false
 		}
+		s.Time, msg = int64(t), msg[1+n:]
+	}
+	return s, len(msg) == 0
+}
+
+// decodeSample reads a Sample.
+func decodeSample(msg []byte) (Sample, error) {
+	if s, ok := plainSample(msg); ok {
+		return s, nil
 	}
 	var s Sample
 	for len(msg) > 0 {

@@ -30,6 +30,8 @@ func TestCluster(t *testing.T) {
 	k := startCluster(t)
 	t.Run("zero configuration, from outside", func(t *testing.T) { zeroConfig(t, k) })
 	t.Run("the workshop's configuration, in a pod", func(t *testing.T) { workshop(t, k) })
+	t.Run("the workshop's configuration, in replicas that come and go", func(t *testing.T) { replicas(t, k) })
+	t.Run("targets handed out to other collectors", func(t *testing.T) { allocation(t, k) })
 }
 
 func startCluster(t *testing.T) *cluster.Cluster {
@@ -40,6 +42,9 @@ func startCluster(t *testing.T) *cluster.Cluster {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
+		if os.Getenv("MANGRU_KEEP_CLUSTER") != "" {
+			return // for the next run, which then need not start one
+		}
 		// t.Context is over by now.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -169,7 +174,7 @@ func workshop(t *testing.T, k *cluster.Cluster) {
 	address := k.ControlAddress().String()
 	args := []string{"--listen", address + ":9009", "--ui", address + ":3000", "--config", none}
 	s := up(t, data, nil, prefix, args...)
-	deployCollector(t, k, s)
+	deployCollector(t, k, s, "run-collector.yaml", collectorObject(t, s))
 	defer func() {
 		if t.Failed() {
 			out, err := k.Kubectl(context.WithoutCancel(t.Context()), "-n", "prometheus", "logs", "deployment/observability-collector", "--tail=60")
@@ -204,13 +209,14 @@ func workshop(t *testing.T, k *cluster.Cluster) {
 	})
 }
 
-func deployCollector(t *testing.T, k *cluster.Cluster, s *site) {
+// deployCollector runs a collector object's configuration in the Deployment
+// observability-collector of a manifest in testdata, with a site's credentials.
+func deployCollector(t *testing.T, k *cluster.Cluster, s *site, run, object string) {
 	t.Helper()
 	require.NoError(t, k.LoadImage(t.Context(), cluster.Image{Tag: "mangru:e2e", Binary: binary(t)}))
-	object := collectorObject(t, s)
 	creds, err := os.ReadFile(filepath.Join(s.data, "credentials"))
 	require.NoError(t, err)
-	manifest, err := os.ReadFile("testdata/run-collector.yaml")
+	manifest, err := os.ReadFile(filepath.Join("testdata", run))
 	require.NoError(t, err)
 	namespace, rest, _ := strings.Cut(string(manifest), "---\n")
 	require.NoError(t, k.Apply(t.Context(), []byte(namespace)))

@@ -31,8 +31,12 @@ import (
 // root is the repository, seen from this folder.
 const root = "../.."
 
+// binary is the program to test: $MANGRU_BIN, or the one that `make build` makes.
 func binary(t *testing.T) string {
 	t.Helper()
+	if file := os.Getenv("MANGRU_BIN"); file != "" {
+		return file
+	}
 	file, err := filepath.Abs(filepath.Join(root, "bin", "mangru"))
 	require.NoError(t, err)
 	_, err = os.Stat(file)

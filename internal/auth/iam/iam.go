@@ -1,10 +1,12 @@
-// Package iam keeps who may call: accounts, users, their access keys, and the
-// policies attached to them. It stands behind the edge of the server: the
-// signature verifier asks it for secrets, the router asks it for permission,
-// and the identity it returns travels in the request's context from there on.
+// Package iam keeps who may call: accounts, users, groups, roles, access keys,
+// the policies attached to them, and the OpenID Connect providers whose tokens
+// roles trust. It stands behind the edge of the server: the signature verifier
+// asks it for secrets, the router asks it for permission, and the identity it
+// returns travels in the request's context from there on.
 //
-// Records live in the database; an access key's secret is sealed with the key
-// in the secret key file and is plain only in this process' memory.
+// Records live in the database; an access key's secret is sealed with the
+// secret key (a file's or a command's) and is plain only in this process'
+// memory.
 package iam
 
 import (
@@ -15,12 +17,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"regexp"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"github.com/mangru/mangru/internal/auth/policy"
 )
 
 // DefaultAccount is the account that the first start makes.
@@ -29,57 +33,108 @@ const DefaultAccount = "000000000000"
 // AdminUser is the user that the first start makes.
 const AdminUser = "admin"
 
-// maxAccessKeys is how many keys a user may have, as in AWS: one in use, one
-// to change over to.
-const maxAccessKeys = 2
-
-// Errors of the record keeping. Test with errors.Is.
+// Kinds of errors. Test with errors.Is; the text of the error itself is for the
+// caller and in AWS' words where they are known.
 var (
-	ErrNoSuchEntity  = errors.New("no such entity")
-	ErrExists        = errors.New("entity already exists")
-	ErrLimitExceeded = errors.New("limit exceeded")
-	ErrInvalidInput  = errors.New("invalid input")
+	ErrNoSuchEntity    = errors.New("no such entity")
+	ErrExists          = errors.New("entity already exists")
+	ErrLimitExceeded   = errors.New("limit exceeded")
+	ErrInvalidInput    = errors.New("invalid input")
+	ErrDeleteConflict  = errors.New("entity is in use")
+	ErrMalformedPolicy = errors.New("malformed policy document")
 )
+
+// Error is an error that may be shown to callers.
+type Error struct {
+	// Kind is one of the Err… values, which errors.Is finds.
+	Kind error
+	// Message is a sentence in AWS' words.
+	Message string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the kind.
+func (e *Error) Unwrap() error { return e.Kind }
+
+func newError(kind error, format string, args ...any) error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
 
 // Config of a Service.
 type Config struct {
 	// KeyFile holds the key that seals secrets; it is made when there is none.
 	KeyFile string
+	// KeyCommand is used instead of a file when it is not empty: a program and
+	// its arguments, which prints the key as 64 hexadecimal digits. More lines
+	// are older keys, still good for reading.
+	KeyCommand []string
 	// CacheFor is how long a key and its user's policies may be answered from
 	// memory when another process changes them. Changes made through this
 	// Service show at once. Zero means 5s.
 	CacheFor time.Duration
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
+	// Logger hears what goes wrong in the background. Nil means nobody.
+	Logger *slog.Logger
 }
 
 // Service is the store of identities and the judge of permissions. It is safe
 // for concurrent use.
 type Service struct {
-	cfg   Config
-	db    *bun.DB
-	seal  *sealer
-	mu    sync.Mutex
-	cache map[string]cached // by access key id
-	epoch int               // grows with every change, so that no older read is cached after it
+	cfg      Config
+	db       *bun.DB
+	seal     *sealer
+	sessions *sessionKeys
+	usage    usage
+
+	mu        sync.Mutex
+	epoch     int // grows with every change, so that no older read is kept after it
+	keys      map[string]memo[AccessKey]
+	subjects  map[string]memo[*subject]
+	documents map[string]memo[*policy.Document] // by policy ARN
 }
 
-type cached struct {
-	key      AccessKey
-	policies []string
-	until    time.Time
+// memo is an answer of the database that is good until a time, unless a change
+// comes first.
+type memo[T any] struct {
+	value T
+	until time.Time
 }
 
-// AccessKey is an access key with its secret and owner.
-type AccessKey struct {
-	ID        string
-	Secret    string
-	Active    bool
-	Principal Principal
+// remember answers from m if it can, else by load. Only keys that exist in the
+// database get into m, which bounds it.
+func remember[T any](s *Service, m map[string]memo[T], key string, load func() (T, error)) (T, error) {
+	now := s.cfg.Now()
+	s.mu.Lock()
+	known, ok := m[key]
+	epoch := s.epoch
+	s.mu.Unlock()
+	if ok && now.Before(known.until) {
+		return known.value, nil
+	}
+	value, err := load()
+	if err != nil {
+		return value, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if epoch == s.epoch {
+		m[key] = memo[T]{value: value, until: now.Add(s.cfg.CacheFor)}
+	}
+	return value, nil
 }
 
-// String keeps the secret out of logs.
-func (k AccessKey) String() string { return "access key " + k.ID }
+// changed makes every change of records show at once.
+func (s *Service) changed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch++
+	clear(s.keys)
+	clear(s.subjects)
+	clear(s.documents)
+}
 
 // Open returns the Service over db. A new secret key file is made only while
 // the database holds no sealed secrets: a lost file is an error, not a reset.
@@ -90,58 +145,27 @@ func Open(ctx context.Context, db *bun.DB, cfg Config) (*Service, error) {
 	if cfg.CacheFor == 0 {
 		cfg.CacheFor = 5 * time.Second
 	}
-	n, err := db.NewSelect().Model((*keyRow)(nil)).Count(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("count access keys: %w", err)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s, err := openSealer(cfg.KeyFile, n == 0)
-	if err != nil {
+	s := &Service{cfg: cfg, db: db, keys: make(map[string]memo[AccessKey]),
+		subjects: make(map[string]memo[*subject]), documents: make(map[string]memo[*policy.Document])}
+	var err error
+	if s.seal, err = openSealer(ctx, db, keySource{file: cfg.KeyFile, command: cfg.KeyCommand}); err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, db: db, seal: s, cache: make(map[string]cached)}, nil
+	s.sessions = &sessionKeys{service: s}
+	if err := s.sessions.open(ctx); err != nil {
+		return nil, fmt.Errorf("keys of session tokens: %w", err)
+	}
+	return s, nil
 }
-
-type accountRow struct {
-	bun.BaseModel `bun:"table:iam_accounts"`
-	ID            string `bun:"id,pk"`
-	Name          string `bun:"name"`
-	CreatedAt     int64  `bun:"created_at"`
-}
-
-type userRow struct {
-	bun.BaseModel `bun:"table:iam_users"`
-	ID            string `bun:"id,pk"`
-	AccountID     string `bun:"account_id"`
-	Name          string `bun:"name"`
-	Path          string `bun:"path"`
-	CreatedAt     int64  `bun:"created_at"`
-}
-
-type keyRow struct {
-	bun.BaseModel `bun:"table:iam_access_keys"`
-	ID            string `bun:"id,pk"`
-	UserID        string `bun:"user_id"`
-	Secret        string `bun:"secret"`
-	Status        string `bun:"status"`
-	CreatedAt     int64  `bun:"created_at"`
-}
-
-type attachmentRow struct {
-	bun.BaseModel `bun:"table:iam_user_policies"`
-	UserID        string `bun:"user_id,pk"`
-	PolicyARN     string `bun:"policy_arn,pk"`
-}
-
-const (
-	statusActive   = "Active"
-	statusInactive = "Inactive"
-)
 
 // Bootstrap makes the default account with an administrator and an access key,
 // once. The key is returned only by the call that made it; created is false
 // and the key empty when everything was there already.
 func (s *Service) Bootstrap(ctx context.Context) (key AccessKey, created bool, err error) {
-	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	err = s.change(ctx, func(ctx context.Context, tx bun.Tx) error {
 		n, err := tx.NewSelect().Model((*accountRow)(nil)).Where("id = ?", DefaultAccount).Count(ctx)
 		if err != nil || n > 0 {
 			return err
@@ -150,228 +174,71 @@ func (s *Service) Bootstrap(ctx context.Context) (key AccessKey, created bool, e
 		if _, err := tx.NewInsert().Model(&acc).Exec(ctx); err != nil {
 			return err
 		}
-		u, err := s.insertUser(ctx, tx, DefaultAccount, AdminUser)
-		if err != nil {
+		u := userRow{ID: newID(prefixUser), AccountID: DefaultAccount, Name: AdminUser, Path: "/", CreatedAt: s.now()}
+		if _, err := tx.NewInsert().Model(&u).Exec(ctx); err != nil {
 			return err
 		}
-		at := attachmentRow{UserID: u.ID, PolicyARN: PolicyAdministratorAccess}
+		at := attachmentRow{OwnerID: u.ID, PolicyARN: PolicyAdministratorAccess}
 		if _, err := tx.NewInsert().Model(&at).Exec(ctx); err != nil {
 			return err
 		}
-		key, err = s.insertKey(ctx, tx, u)
+		key, err = s.insertKey(ctx, tx, &u)
 		created = err == nil
 		return err
 	})
 	if err != nil {
 		return AccessKey{}, false, fmt.Errorf("make first account: %w", err)
 	}
-	s.changed()
 	return key, created, nil
 }
 
-var validUserName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
-
-// CreateUser makes a user without keys or permissions.
-func (s *Service) CreateUser(ctx context.Context, account, name string) (Principal, error) {
-	if !validUserName.MatchString(name) {
-		return Principal{}, fmt.Errorf("user name %q: allowed are 1 to 64 letters, digits and +=,.@_-: %w", name, ErrInvalidInput)
-	}
-	var u userRow
-	err := s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		n, err := tx.NewSelect().Model((*userRow)(nil)).Where("account_id = ? AND name = ?", account, name).Count(ctx)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			return ErrExists
-		}
-		u, err = s.insertUser(ctx, tx, account, name)
-		return err
-	})
-	if err != nil {
-		return Principal{}, fmt.Errorf("create user %s: %w", name, err)
-	}
-	return u.principal(""), nil
-}
-
-// CreateAccessKey makes one more access key for a user. It is the only time
-// that the secret is shown.
-func (s *Service) CreateAccessKey(ctx context.Context, account, user string) (AccessKey, error) {
-	var key AccessKey
-	err := s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		u, err := findUser(ctx, tx, account, user)
-		if err != nil {
-			return err
-		}
-		n, err := tx.NewSelect().Model((*keyRow)(nil)).Where("user_id = ?", u.ID).Count(ctx)
-		if err != nil {
-			return err
-		}
-		if n >= maxAccessKeys {
-			return fmt.Errorf("%d access keys are the most a user may have: %w", maxAccessKeys, ErrLimitExceeded)
-		}
-		key, err = s.insertKey(ctx, tx, u)
-		return err
-	})
-	if err != nil {
-		return AccessKey{}, fmt.Errorf("create access key for user %s: %w", user, err)
-	}
-	s.changed()
-	return key, nil
-}
-
-// SetAccessKeyActive switches an access key on or off.
-func (s *Service) SetAccessKeyActive(ctx context.Context, id string, active bool) error {
-	status := statusInactive
-	if active {
-		status = statusActive
-	}
-	res, err := s.db.NewUpdate().Model((*keyRow)(nil)).Set("status = ?", status).Where("id = ?", id).Exec(ctx)
-	return s.oneChanged(res, err, "update access key "+id)
-}
-
-// DeleteAccessKey removes an access key.
-func (s *Service) DeleteAccessKey(ctx context.Context, id string) error {
-	res, err := s.db.NewDelete().Model((*keyRow)(nil)).Where("id = ?", id).Exec(ctx)
-	return s.oneChanged(res, err, "delete access key "+id)
-}
-
-// AttachUserPolicy gives a user the permissions of a managed policy.
-func (s *Service) AttachUserPolicy(ctx context.Context, account, user, policyARN string) error {
-	if _, ok := managedPolicies[policyARN]; !ok {
-		return fmt.Errorf("attach policy %s: %w", policyARN, ErrNoSuchEntity)
-	}
-	u, err := findUser(ctx, s.db, account, user)
-	if err != nil {
-		return err
-	}
-	at := attachmentRow{UserID: u.ID, PolicyARN: policyARN}
-	if _, err := s.db.NewInsert().Model(&at).On("CONFLICT (user_id, policy_arn) DO NOTHING").Exec(ctx); err != nil {
-		return fmt.Errorf("attach policy to user %s: %w", user, err)
-	}
-	s.changed()
-	return nil
-}
-
-// DetachUserPolicy takes a managed policy from a user.
-func (s *Service) DetachUserPolicy(ctx context.Context, account, user, policyARN string) error {
-	u, err := findUser(ctx, s.db, account, user)
-	if err != nil {
-		return err
-	}
-	res, err := s.db.NewDelete().Model((*attachmentRow)(nil)).Where("user_id = ? AND policy_arn = ?", u.ID, policyARN).Exec(ctx)
-	return s.oneChanged(res, err, "detach policy "+policyARN+" from user "+user)
-}
-
-func (s *Service) oneChanged(res sql.Result, err error, what string) error {
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	s.changed()
-	if n, err := res.RowsAffected(); err == nil && n == 0 {
-		return fmt.Errorf("%s: %w", what, ErrNoSuchEntity)
-	}
-	return nil
-}
-
-// LookupKey returns an active access key with its owner, or ErrNoSuchEntity.
-func (s *Service) LookupKey(ctx context.Context, id string) (AccessKey, error) {
-	c, err := s.load(ctx, id)
-	if err != nil {
-		return AccessKey{}, err
-	}
-	if !c.key.Active {
-		return AccessKey{}, fmt.Errorf("access key %s is inactive: %w", id, ErrNoSuchEntity)
-	}
-	return c.key, nil
-}
-
-// load reads a key, its owner and the owner's policies, from memory if fresh.
-func (s *Service) load(ctx context.Context, id string) (cached, error) {
-	now := s.cfg.Now()
-	s.mu.Lock()
-	c, ok := s.cache[id]
-	epoch := s.epoch
-	s.mu.Unlock()
-	if ok && now.Before(c.until) {
-		return c, nil
-	}
-	var k keyRow
-	if err := s.db.NewSelect().Model(&k).Where("id = ?", id).Scan(ctx); err != nil {
-		if errors.Is(err, sql.ErrNoRows) {
-			return cached{}, fmt.Errorf("access key: %w", ErrNoSuchEntity)
-		}
-		return cached{}, fmt.Errorf("read access key: %w", err)
-	}
-	var u userRow
-	if err := s.db.NewSelect().Model(&u).Where("id = ?", k.UserID).Scan(ctx); err != nil {
-		return cached{}, fmt.Errorf("read user of access key %s: %w", id, err)
-	}
-	secret, err := s.seal.open(k.Secret, k.ID)
-	if err != nil {
-		return cached{}, fmt.Errorf("secret of access key %s: %w", id, err)
-	}
-	c = cached{key: AccessKey{ID: k.ID, Secret: secret, Active: k.Status == statusActive, Principal: u.principal(k.ID)},
-		until: now.Add(s.cfg.CacheFor)}
-	if c.policies, err = s.policiesOf(ctx, u.ID); err != nil {
-		return cached{}, err
-	}
-	s.mu.Lock()
-	if epoch == s.epoch {
-		s.cache[id] = c // only ids that exist get here, which bounds the map
-	}
-	s.mu.Unlock()
-	return c, nil
-}
-
-func (s *Service) policiesOf(ctx context.Context, userID string) ([]string, error) {
-	var arns []string
-	err := s.db.NewSelect().Model((*attachmentRow)(nil)).Column("policy_arn").Where("user_id = ?", userID).Scan(ctx, &arns)
-	if err != nil {
-		return nil, fmt.Errorf("read policies of user %s: %w", userID, err)
-	}
-	return arns, nil
-}
-
-func (s *Service) changed() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.epoch++
-	clear(s.cache)
+// change runs f in a transaction and makes its effects show at once.
+func (s *Service) change(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
+	err := s.db.RunInTx(ctx, nil, f)
+	s.changed() // also after an error: a commit may have been made all the same
+	return err
 }
 
 func (s *Service) now() int64 { return s.cfg.Now().UnixMilli() }
 
-func (s *Service) insertUser(ctx context.Context, tx bun.Tx, account, name string) (userRow, error) {
-	u := userRow{ID: newID("AIDA"), AccountID: account, Name: name, Path: "/", CreatedAt: s.now()}
-	_, err := tx.NewInsert().Model(&u).Exec(ctx)
-	return u, err
-}
-
-func (s *Service) insertKey(ctx context.Context, tx bun.Tx, u userRow) (AccessKey, error) {
-	key := AccessKey{ID: newID("AKIA"), Secret: newSecret(), Active: true}
-	key.Principal = u.principal(key.ID)
-	row := keyRow{ID: key.ID, UserID: u.ID, Secret: s.seal.seal(key.Secret, key.ID), Status: statusActive, CreatedAt: s.now()}
-	_, err := tx.NewInsert().Model(&row).Exec(ctx)
-	return key, err
-}
-
-func findUser(ctx context.Context, db bun.IDB, account, name string) (userRow, error) {
-	var u userRow
-	err := db.NewSelect().Model(&u).Where("account_id = ? AND name = ?", account, name).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return u, fmt.Errorf("user %s: %w", name, ErrNoSuchEntity)
+// timeOf turns a stored time around; 0 is none.
+func timeOf(milliseconds int64) time.Time {
+	if milliseconds == 0 {
+		return time.Time{}
 	}
+	return time.UnixMilli(milliseconds).UTC()
+}
+
+// oneChanged turns "no row was there" into an error.
+func oneChanged(res sql.Result, err error, missing string, args ...any) error {
 	if err != nil {
-		return u, fmt.Errorf("read user %s: %w", name, err)
+		return err
 	}
-	return u, nil
+	if n, err := res.RowsAffected(); err != nil {
+		return err
+	} else if n == 0 {
+		return newError(ErrNoSuchEntity, missing, args...)
+	}
+	return nil
 }
 
-func (u userRow) principal(keyID string) Principal {
-	return Principal{AccountID: u.AccountID, Type: TypeUser, ARN: "arn:aws:iam::" + u.AccountID + ":user" + u.Path + u.Name,
-		ID: u.ID, Name: u.Name, AccessKeyID: keyID}
+// found turns the database's "no rows" into an error for callers.
+func found(err error, missing string, args ...any) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return newError(ErrNoSuchEntity, missing, args...)
+	}
+	return err
 }
+
+// Prefixes of unique ids, as AWS has them.
+const (
+	prefixUser     = "AIDA"
+	prefixGroup    = "AGPA"
+	prefixRole     = "AROA"
+	prefixPolicy   = "ANPA"
+	prefixKey      = "AKIA"
+	prefixProvider = "AOCP" // AWS shows no id of a provider
+)
 
 // newID returns a unique id in AWS' form: a prefix that says what it is and 16
 // characters of base 32.

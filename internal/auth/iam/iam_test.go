@@ -21,7 +21,7 @@ type fixture struct {
 	keyFile string
 }
 
-func open(t *testing.T) fixture {
+func open(t testing.TB) fixture {
 	t.Helper()
 	dir := t.TempDir()
 	d, err := db.Open(context.Background(), filepath.Join(dir, "test.db"))
@@ -217,11 +217,11 @@ func TestAuthorize(t *testing.T) {
 	require.ErrorIs(t, f.AttachUserPolicy(ctx, DefaultAccount, "writer", "arn:aws:iam::aws:policy/Unknown"), ErrNoSuchEntity)
 
 	// A policy that is not understood could hold a denial: refuse.
-	at := attachmentRow{UserID: both.ID, PolicyARN: "arn:aws:iam::000000000000:policy/own"}
+	at := attachmentRow{OwnerID: both.ID, PolicyARN: "arn:aws:iam::000000000000:policy/own"}
 	_, err = f.db.NewInsert().Model(&at).Exec(ctx)
 	require.NoError(t, err)
 	f.changed()
-	require.ErrorContains(t, f.Authorize(ctx, Request{Principal: both, Action: "aps:RemoteWrite", Resource: ws}), "is not known here")
+	require.ErrorContains(t, f.Authorize(ctx, Request{Principal: both, Action: "aps:RemoteWrite", Resource: ws}), "both is not authorized")
 	// A deleted key has no permissions left.
 	require.NoError(t, f.DeleteAccessKey(ctx, full.AccessKeyID))
 	require.Error(t, f.Authorize(ctx, Request{Principal: full, Action: "aps:DeleteWorkspace", Resource: ws}))

@@ -2,13 +2,15 @@ package sigv4
 
 import (
 	"context"
-	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +31,9 @@ type Key struct {
 var (
 	ErrUnknownKey   = errors.New("unknown access key or token")
 	ErrExpiredToken = errors.New("security token expired")
+	// ErrThrottled: too many unknown keys are being asked for to look at one
+	// more.
+	ErrThrottled = errors.New("too many unknown access keys")
 )
 
 // Keys finds the secret of an access key. The session token is what the request
@@ -54,17 +59,34 @@ const (
 	// TolerateContentHash: x-amz-content-sha256 not among the signed headers
 	// (awscurl). It has to equal the body's hash all the same.
 	TolerateContentHash Tolerance = "content_hash"
+	// TolerateHostPort: the default port, 443 or 80, signed but not sent, or
+	// sent but not signed (proxies add and remove it).
+	TolerateHostPort Tolerance = "host_port"
+	// TolerateForwardedHost: the host that a trusted proxy says the client
+	// asked for, in X-Forwarded-Host.
+	TolerateForwardedHost Tolerance = "forwarded_host"
 )
 
 // AllTolerances returns every tolerance, the default of the server.
 func AllTolerances() []Tolerance {
-	return []Tolerance{ToleratePath, TolerateQuery, TolerateToken, TolerateContentHash}
+	return []Tolerance{ToleratePath, TolerateQuery, TolerateToken, TolerateContentHash, TolerateHostPort, TolerateForwardedHost}
+}
+
+// Proxies tells what trusted proxies say about a request.
+type Proxies interface {
+	// ForwardedHost returns the host that the client asked a trusted proxy for.
+	ForwardedHost(*http.Request) (string, bool)
+	// Secure reports whether the client's connection is TLS.
+	Secure(*http.Request) bool
 }
 
 // VerifierConfig says what a Verifier accepts.
 type VerifierConfig struct {
 	// Regions lists the regions a credential may be scoped to. Required.
 	Regions []string
+	// GlobalServices may be signed for us-east-1 as well, wherever we are. Nil
+	// means iam and sts.
+	GlobalServices []string
 	// Skew is how far the request's time may be from ours. Zero means 5m.
 	Skew time.Duration
 	// Tolerances that are on; each use is counted.
@@ -72,6 +94,13 @@ type VerifierConfig struct {
 	// AllowUnsignedPayload accepts the literal UNSIGNED-PAYLOAD as signed
 	// content hash, over TLS only.
 	AllowUnsignedPayload bool
+	// Proxies tells what trusted proxies say about a request. Nil means there
+	// are none.
+	Proxies Proxies
+	// Debug, where given, gets the canonical request of every signature that
+	// does not fit, and the caller the id to find it by. It shows what callers
+	// send in path, query and signed headers, but no token.
+	Debug *slog.Logger
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Registerer takes the counters. Nil means none are kept.
@@ -94,6 +123,9 @@ func NewVerifier(cfg VerifierConfig, keys Keys) (*Verifier, error) {
 	}
 	if cfg.Skew == 0 {
 		cfg.Skew = 5 * time.Minute
+	}
+	if cfg.GlobalServices == nil {
+		cfg.GlobalServices = []string{"iam", "sts"}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -167,7 +199,7 @@ func (v *Verifier) Verify(r *http.Request, p *Parsed, want Expect) (*Verified, e
 // Refused counts a request that Parse or the router refused before Verify.
 func (v *Verifier) Refused(reason Reason) { v.refused.WithLabelValues(string(reason)).Inc() }
 
-func (v *Verifier) verify(r *http.Request, p *Parsed, want Expect) (*Verified, error) {
+func (v *Verifier) verify(r *http.Request, p *Parsed, want Expect) (out *Verified, err error) {
 	if err := v.checkScope(p, want.Service); err != nil {
 		return nil, err
 	}
@@ -182,21 +214,16 @@ func (v *Verifier) verify(r *http.Request, p *Parsed, want Expect) (*Verified, e
 	if err != nil {
 		return nil, err
 	}
-	key, keyErr := v.keys.LookupKey(r.Context(), p.AccessKeyID, p.SessionToken)
-	if keyErr != nil && !errors.Is(keyErr, ErrUnknownKey) && !errors.Is(keyErr, ErrExpiredToken) {
-		return nil, fmt.Errorf("look up access key: %w", keyErr)
+	key, err := v.keys.LookupKey(r.Context(), p.AccessKeyID, p.SessionToken)
+	if err != nil {
+		return nil, v.refuseKey(r, p, err)
 	}
-	if keyErr != nil {
-		// Go on with a secret nobody has, so that an unknown key takes as
-		// long as a wrong signature.
-		key = Key{Secret: "no such key"}
-	}
-	signing := v.cache.get(p, key.Secret, keyErr == nil)
+	signing := v.cache.get(p, key.Secret)
 
 	early := claimed.signed && claimed.value != ""
 	var how []Tolerance
 	if early {
-		if how, err = v.match(r, p, signing, claimed.value, keyErr); err != nil {
+		if how, err = v.match(r, p, &signing, claimed.value); err != nil {
 			return nil, err
 		}
 	}
@@ -204,11 +231,16 @@ func (v *Verifier) verify(r *http.Request, p *Parsed, want Expect) (*Verified, e
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			_ = r.Body.Close() // nobody else will
+		}
+	}()
 	if claimed.value != "" && claimed.value != unsignedPayload && claimed.value != hash {
 		return nil, refuse(ReasonPayload, "The provided 'x-amz-content-sha256' header does not match what was computed.")
 	}
 	if !early {
-		if how, err = v.match(r, p, signing, hash, keyErr); err != nil {
+		if how, err = v.match(r, p, &signing, hash); err != nil {
 			return nil, err
 		}
 	}
@@ -216,28 +248,99 @@ func (v *Verifier) verify(r *http.Request, p *Parsed, want Expect) (*Verified, e
 		Presigned: p.Presigned, Identity: key.Identity, Tolerances: append(used, how...)}, nil
 }
 
-// match tries the canonical forms, the strict one first, and says which
+// emptyHash is the SHA-256 of nothing.
+const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// refuseKey says why there is no secret to verify with. It first verifies with a
+// secret that nobody has, so that an unknown key takes the time of a wrong
+// signature; neither the body nor the tolerances are worth the work.
+func (v *Verifier) refuseKey(r *http.Request, p *Parsed, cause error) error {
+	refusal := refuse(ReasonUnknownKey, "The security token included in the request is invalid.")
+	switch {
+	case errors.Is(cause, ErrThrottled):
+		return refuse(ReasonThrottled, "Rate exceeded")
+	case errors.Is(cause, ErrExpiredToken):
+		refusal = refuse(ReasonExpiredToken, "The security token included in the request is expired")
+	case !errors.Is(cause, ErrUnknownKey):
+		return fmt.Errorf("look up access key: %w", cause)
+	}
+	dummy := v.cache.get(&Parsed{Date: p.Date, Region: p.Region, Service: p.Service}, "no such key")
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	s.prepare(r, p)
+	_ = s.fits(r, p, &dummy, strictForm(r), emptyHash)
+	return refusal
+}
+
+// match demands that the signature is that of the request in one of the forms
+// that are accepted, and says which tolerances it needed.
+func (v *Verifier) match(r *http.Request, p *Parsed, key *[sha256.Size]byte, hash string) ([]Tolerance, error) {
+	how, ok := v.fit(r, p, key, hash)
+	if ok {
+		return how, nil
+	}
+	message := mismatchMessage
+	if v.cfg.Debug != nil {
+		message += " (log id " + v.explain(r, p, hash) + ")"
+	}
+	return nil, refuse(ReasonMismatch, message)
+}
+
+// fit tries the canonical forms, the strict one first, and says which
 // tolerances the one that fitted needed.
-func (v *Verifier) match(r *http.Request, p *Parsed, signing [32]byte, hash string, keyErr error) ([]Tolerance, error) {
-	headers := canonicalHeaders(r, p.SignedHeaders)
-	ok := false
-	var how []Tolerance
-	for _, f := range v.forms(r, p) {
-		want := signature(signing, p, r.Method, f.path, f.query, headers, hash)
-		if subtle.ConstantTimeCompare(want[:], p.Signature[:]) == 1 {
-			ok, how = true, f.needs
-			break
+func (v *Verifier) fit(r *http.Request, p *Parsed, key *[sha256.Size]byte, hash string) ([]Tolerance, bool) {
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	s.prepare(r, p)
+	strict := strictForm(r)
+	if s.fits(r, p, key, strict, hash) {
+		return nil, true
+	}
+	if len(v.cfg.Tolerances) == 0 {
+		return nil, false
+	}
+	one, two := v.otherForms(r, p, s)
+	for _, f := range slices.Concat(one, two) {
+		if s.fits(r, p, key, f, hash) {
+			return f.needs, true
 		}
 	}
-	switch {
-	case errors.Is(keyErr, ErrExpiredToken):
-		return nil, refuse(ReasonExpiredToken, "The security token included in the request is expired")
-	case keyErr != nil:
-		return nil, refuse(ReasonUnknownKey, "The security token included in the request is invalid.")
-	case !ok:
-		return nil, refuse(ReasonMismatch, mismatchMessage)
+	for _, h := range v.otherHosts(r) {
+		s.prepareHost(r, p, h.name)
+		for _, f := range append([]form{strict}, one...) {
+			if s.fits(r, p, key, f, hash) {
+				return slices.Concat(f.needs, h.needs), true
+			}
+		}
 	}
-	return how, nil
+	return nil, false
+}
+
+// explain logs the canonical request that was expected and returns the id of
+// the log line.
+func (v *Verifier) explain(r *http.Request, p *Parsed, hash string) string {
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	id := rand.Text()[:12]
+	shown, secret := r.Clone(r.Context()), "[redacted]"
+	if shown.Header.Get(tokenHeader) != "" {
+		shown.Header.Set(tokenHeader, secret)
+	}
+	// The hash in the string to sign is of the real one.
+	s.prepare(r, p)
+	toSign := string(appendStringToSign(nil, p, s.canonicalRequest(r, strictForm(r), hash)))
+	s.prepare(shown, p)
+	canonical := string(s.canonicalRequest(shown, strictForm(r), hash))
+	if p.SessionToken != "" {
+		canonical = strings.ReplaceAll(canonical, string(appendReencoded(nil, url.QueryEscape(p.SessionToken))), secret)
+	}
+	v.cfg.Debug.Info("signature does not match", "log_id", id, "access_key", p.AccessKeyID,
+		"canonical_request", canonical, "string_to_sign", toSign)
+	return id
+}
+
+func (v *Verifier) secure(r *http.Request) bool {
+	return r.TLS != nil || v.cfg.Proxies != nil && v.cfg.Proxies.Secure(r)
 }
 
 func (v *Verifier) tolerates(t Tolerance) bool { return slices.Contains(v.cfg.Tolerances, t) }
@@ -246,9 +349,12 @@ func (v *Verifier) checkScope(p *Parsed, service string) error {
 	if p.Service != service {
 		return refuse(ReasonService, fmt.Sprintf("Credential should be scoped to correct service: '%s'. ", service))
 	}
+	if p.Region == globalRegion && slices.Contains(v.cfg.GlobalServices, service) {
+		return nil
+	}
 	if !slices.Contains(v.cfg.Regions, p.Region) {
 		return refuse(ReasonRegion, fmt.Sprintf("Credential should be scoped to a valid region, not '%s'. Valid: %s. ",
-			p.Region, strings.Join(v.cfg.Regions, ", ")))
+			clip(p.Region), strings.Join(v.cfg.Regions, ", ")))
 	}
 	return nil
 }
@@ -256,20 +362,20 @@ func (v *Verifier) checkScope(p *Parsed, service string) error {
 func (v *Verifier) checkTime(p *Parsed) error {
 	now := v.cfg.Now().UTC()
 	stamp := func(t time.Time) string { return t.UTC().Format(timeFormat) }
-	skew := fmt.Sprintf("%g min.", v.cfg.Skew.Minutes())
+	skew := func() string { return fmt.Sprintf("%g min.", v.cfg.Skew.Minutes()) }
 	if late := now.Add(v.cfg.Skew); p.Time.After(late) {
 		return refuse(ReasonSkew, fmt.Sprintf("Signature not yet current: %s is still later than %s (%s + %s)",
-			stamp(p.Time), stamp(late), stamp(now), skew))
+			stamp(p.Time), stamp(late), stamp(now), skew()))
 	}
 	if p.Presigned {
 		if end := p.Time.Add(p.Expires); now.After(end) {
-			return refuse(ReasonSkew, fmt.Sprintf("Signature expired: %s is now earlier than %s", stamp(end), stamp(now)))
+			return refuse(ReasonExpired, fmt.Sprintf("Signature expired: %s is now earlier than %s", stamp(end), stamp(now)))
 		}
 		return nil
 	}
 	if early := now.Add(-v.cfg.Skew); p.Time.Before(early) {
 		return refuse(ReasonSkew, fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - %s)",
-			stamp(p.Time), stamp(early), stamp(now), skew))
+			stamp(p.Time), stamp(early), stamp(now), skew()))
 	}
 	return nil
 }
@@ -285,25 +391,28 @@ func (v *Verifier) checkSignedHeaders(r *http.Request, p *Parsed) ([]Tolerance, 
 	}
 	for _, name := range p.SignedHeaders {
 		if !headerPresent(r, name) {
-			return nil, refuse(ReasonIncomplete, fmt.Sprintf("SignedHeaders names '%s', which did not arrive with the request.", name))
+			return nil, refuse(ReasonIncomplete, fmt.Sprintf("SignedHeaders names '%s', which did not arrive with the request.", clip(name)))
 		}
 	}
 	var used []Tolerance
 	for name := range r.Header {
-		lower := strings.ToLower(name)
-		if !strings.HasPrefix(lower, "x-amz-") || signed(lower) {
+		if len(name) < len(amzPrefix) || !strings.EqualFold(name[:len(amzPrefix)], amzPrefix) {
 			continue
 		}
-		t := TolerateToken
+		lower := strings.ToLower(name)
+		if signed(lower) {
+			continue
+		}
+		var t Tolerance
 		switch lower {
 		case "x-amz-security-token":
+			t = TolerateToken
 		case "x-amz-content-sha256":
 			t = TolerateContentHash
-		default:
-			return nil, refuse(ReasonIncomplete, fmt.Sprintf("The header '%s' must be a 'SignedHeader' in the AWS Authorization.", lower))
 		}
-		if !v.tolerates(t) {
-			return nil, refuse(ReasonIncomplete, fmt.Sprintf("The header '%s' must be a 'SignedHeader' in the AWS Authorization.", lower))
+		// Everything else, above all x-amz-target, says what is to be done.
+		if t == "" || !v.tolerates(t) {
+			return nil, refuse(ReasonIncomplete, fmt.Sprintf("The header '%s' must be a 'SignedHeader' in the AWS Authorization.", clip(lower)))
 		}
 		used = append(used, t)
 	}
@@ -311,7 +420,17 @@ func (v *Verifier) checkSignedHeaders(r *http.Request, p *Parsed) ([]Tolerance, 
 	return used, nil
 }
 
-const unsignedPayload = "UNSIGNED-PAYLOAD"
+// globalRegion is what the services without regions are signed for.
+const globalRegion = "us-east-1"
+
+const tokenHeader = "X-Amz-Security-Token"
+
+const amzPrefix = "x-amz-"
+
+const (
+	unsignedPayload = "UNSIGNED-PAYLOAD"
+	streamingPrefix = "STREAMING-"
+)
 
 type contentHash struct {
 	value  string // "" for none
@@ -330,12 +449,12 @@ func (v *Verifier) claimedHash(r *http.Request, p *Parsed) (contentHash, error) 
 		return h, refuse(ReasonPayload, "The header 'x-amz-content-sha256' must be given once.")
 	}
 	if h.value == unsignedPayload {
-		if v.cfg.AllowUnsignedPayload && signed && r.TLS != nil {
+		if v.cfg.AllowUnsignedPayload && signed && v.secure(r) {
 			return h, nil
 		}
 		return h, refuse(ReasonPayload, "UNSIGNED-PAYLOAD is not accepted here: sign the hash of the body.")
 	}
-	if strings.HasPrefix(h.value, "STREAMING-") {
+	if strings.HasPrefix(h.value, streamingPrefix) {
 		return h, refuse(ReasonPayload, "Chunked payload signing (STREAMING-...) is not accepted here: sign the hash of the body.")
 	}
 	if b, err := hex.DecodeString(h.value); err != nil || len(b) != sha256.Size || h.value != strings.ToLower(h.value) {
@@ -345,55 +464,48 @@ func (v *Verifier) claimedHash(r *http.Request, p *Parsed) (contentHash, error) 
 }
 
 // signingKeys caches the keys derived from a secret; the derivation costs four
-// HMACs and holds for a day.
+// HMACs and holds for a day. It keeps two generations: a full young one becomes
+// the old one, and what is used from that moves over.
 type signingKeys struct {
-	mu sync.Mutex
-	m  map[scope]derived
+	mu         sync.Mutex
+	young, old map[scope]derived
 }
 
 type scope struct{ accessKeyID, date, region, service string }
 
 type derived struct {
 	secret string
-	key    [32]byte
+	key    [sha256.Size]byte
 }
 
-// maxSigningKeys bounds the cache; beyond it, it starts anew.
+// maxSigningKeys bounds a generation.
 const maxSigningKeys = 4096
 
-func (c *signingKeys) get(p *Parsed, secret string, known bool) [32]byte {
+// get returns the signing key. The caller has found the secret, so made-up ids
+// cannot push real ones out; region and service are ones that we accept.
+func (c *signingKeys) get(p *Parsed, secret string) [sha256.Size]byte {
 	id := scope{p.AccessKeyID, p.Date, p.Region, p.Service}
-	if !known {
-		id.accessKeyID = "" // made-up ids shall not push real keys out
-	}
 	c.mu.Lock()
-	d, ok := c.m[id]
+	d, young := c.young[id]
+	if !young {
+		d = c.old[id]
+	}
 	c.mu.Unlock()
 	// The secret is compared, so that a replaced one never lives on here.
-	if ok && subtle.ConstantTimeCompare([]byte(d.secret), []byte(secret)) == 1 {
+	fresh := d.secret != "" && subtle.ConstantTimeCompare([]byte(d.secret), []byte(secret)) == 1
+	if fresh && young {
 		return d.key
 	}
-	d = derived{secret: secret, key: deriveKey(secret, p.Date, p.Region, p.Service)}
+	if !fresh {
+		d = derived{secret: secret, key: deriveKey(secret, p.Date, p.Region, p.Service)}
+	}
+	// The strings are parts of the request's header, which shall not stay.
+	id = scope{strings.Clone(p.AccessKeyID), strings.Clone(p.Date), strings.Clone(p.Region), strings.Clone(p.Service)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.m == nil || len(c.m) >= maxSigningKeys {
-		c.m = make(map[scope]derived)
+	if c.young == nil || len(c.young) >= maxSigningKeys {
+		c.young, c.old = make(map[scope]derived), c.young
 	}
-	c.m[id] = d
+	c.young[id] = d
 	return d.key
-}
-
-func deriveKey(secret, date, region, service string) [32]byte {
-	k := hmacSHA256([]byte("AWS4"+secret), date)
-	for _, part := range []string{region, service, terminator} {
-		k = hmacSHA256(k[:], part)
-	}
-	return k
-}
-
-func hmacSHA256(key []byte, data string) (out [32]byte) {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(data))
-	h.Sum(out[:0])
-	return out
 }

@@ -54,6 +54,13 @@ var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b
 // errNoBodyLimit guards against a route that forgot its bound.
 var errNoBodyLimit = errors.New("route has no body limit")
 
+// ReadBody reads the body of a request that is not signed, with the same bounds
+// and the same ownership as Verify.
+func ReadBody(r *http.Request, want Expect) error {
+	_, err := readBody(r, want)
+	return err
+}
+
 // readBody reads the body, replaces r.Body and returns its hash in hex. The
 // hash covers the bytes as they came, before any decoding.
 func readBody(r *http.Request, want Expect) (string, error) {

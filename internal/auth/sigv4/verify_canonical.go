@@ -1,42 +1,16 @@
 package sigv4
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
-
-// form is one way a client may have written down path and query.
-type form struct {
-	path, query string
-	needs       []Tolerance
-}
-
-// forms lists the canonical forms to try: the rules' first, then those that
-// the tolerances allow, without repeating any.
-func (v *Verifier) forms(r *http.Request, p *Parsed) []form {
-	raw, rawQuery := RawPath(r), r.URL.RawQuery
-	strict := form{path: encode(NormalizePath(raw), true), query: canonicalQuery(rawQuery, p.Presigned)}
-	out := []form{strict}
-	paths := []string{strict.path}
-	if v.tolerates(ToleratePath) {
-		for _, s := range []string{encode(raw, true), raw} {
-			if !slices.Contains(paths, s) {
-				paths = append(paths, s)
-				out = append(out, form{s, strict.query, []Tolerance{ToleratePath}})
-			}
-		}
-	}
-	if v.tolerates(TolerateQuery) && !p.Presigned && rawQuery != strict.query {
-		for _, f := range slices.Clone(out) {
-			out = append(out, form{f.path, rawQuery, append(slices.Clone(f.needs), TolerateQuery)})
-		}
-	}
-	return out
-}
 
 // RawPath returns the path of r as the client sent it, percent-encoding and
 // doubled slashes included.
@@ -78,63 +52,98 @@ func NormalizePath(raw string) string {
 	return out
 }
 
-// canonicalQuery decodes, re-encodes and sorts the parameters. The presigned
-// form's own signature is left out.
-func canonicalQuery(raw string, presigned bool) string {
-	if raw == "" {
-		return ""
+// scratch is memory for building canonical requests.
+type scratch struct {
+	request []byte // the canonical request
+	query   []byte // the canonical query
+	headers []byte // the canonical headers and their list
+	encoded []byte // parameters before they are sorted
+	params  []param
+}
+
+// param is a query parameter: encoded[name:value] is its name, encoded[value:end]
+// what it is set to.
+type param struct{ name, value, end int }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// maxPooledScratch keeps a rare huge request from staying in memory for good.
+const maxPooledScratch = 64 << 10
+
+func (s *scratch) release() {
+	if cap(s.request)+cap(s.encoded) <= maxPooledScratch {
+		scratches.Put(s)
 	}
-	type param struct{ name, value string }
-	params := make([]param, 0, strings.Count(raw, "&")+1)
+}
+
+// canonicalQuery decodes, re-encodes and sorts the parameters. The presigned
+// form's own signature is left out. The result is valid until the next call.
+func (s *scratch) canonicalQuery(raw string, presigned bool) []byte {
+	s.encoded, s.params, s.query = s.encoded[:0], s.params[:0], s.query[:0]
 	for part := range strings.SplitSeq(raw, "&") {
 		if part == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(part, "=")
-		p := param{encode(decode(name), false), encode(decode(value), false)}
-		if presigned && p.name == "X-Amz-Signature" {
+		p := param{name: len(s.encoded)}
+		s.encoded = appendReencoded(s.encoded, name)
+		p.value = len(s.encoded)
+		if presigned && string(s.encoded[p.name:]) == "X-Amz-Signature" {
+			s.encoded = s.encoded[:p.name]
 			continue
 		}
-		params = append(params, p)
+		s.encoded = appendReencoded(s.encoded, value)
+		p.end = len(s.encoded)
+		s.params = append(s.params, p)
 	}
-	slices.SortStableFunc(params, func(a, b param) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
+	e := s.encoded
+	slices.SortStableFunc(s.params, func(a, b param) int {
+		if c := bytes.Compare(e[a.name:a.value], e[b.name:b.value]); c != 0 {
 			return c
 		}
-		return strings.Compare(a.value, b.value)
+		return bytes.Compare(e[a.value:a.end], e[b.value:b.end])
 	})
-	var b strings.Builder
-	b.Grow(len(raw) + 16)
-	for i, p := range params {
+	for i, p := range s.params {
 		if i > 0 {
-			b.WriteByte('&')
+			s.query = append(s.query, '&')
 		}
-		b.WriteString(p.name)
-		b.WriteByte('=')
-		b.WriteString(p.value)
+		s.query = append(s.query, e[p.name:p.value]...)
+		s.query = append(s.query, '=')
+		s.query = append(s.query, e[p.value:p.end]...)
 	}
-	return b.String()
+	return s.query
 }
 
-// decode undoes percent-encoding and the form's plus sign. What is no valid
-// escape stays as it is, to be encoded again.
-func decode(s string) string {
-	if !strings.ContainsAny(s, "%+") {
-		return s
-	}
-	out := make([]byte, 0, len(s))
+// plain reports whether a byte stands for itself in a canonical request.
+func plain(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func appendEscape(dst []byte, c byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(dst, '%', digits[c>>4], digits[c&15])
+}
+
+// appendReencoded undoes percent-encoding and the form's plus sign and encodes
+// again. What is no valid escape is taken as it is.
+func appendReencoded(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
+		c := s[i]
 		switch {
-		case s[i] == '+':
-			out = append(out, ' ')
-		case s[i] == '%' && i+2 < len(s) && unhex(s[i+1]) >= 0 && unhex(s[i+2]) >= 0:
-			out = append(out, byte(unhex(s[i+1])<<4|unhex(s[i+2])))
+		case c == '+':
+			c = ' '
+		case c == '%' && i+2 < len(s) && unhex(s[i+1]) >= 0 && unhex(s[i+2]) >= 0:
+			c = byte(unhex(s[i+1])<<4 | unhex(s[i+2]))
 			i += 2
-		default:
-			out = append(out, s[i])
+		}
+		if plain(c) {
+			dst = append(dst, c)
+		} else {
+			dst = appendEscape(dst, c)
 		}
 	}
-	return string(out)
+	return dst
 }
 
 func unhex(c byte) int {
@@ -149,42 +158,26 @@ func unhex(c byte) int {
 	return -1
 }
 
-// encode percent-encodes every byte but the unreserved ones, and slashes if
-// they are to be kept.
-func encode(s string, keepSlash bool) string {
-	const digits = "0123456789ABCDEF"
-	plain := func(c byte) bool {
-		return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' ||
-			c == '-' || c == '.' || c == '_' || c == '~' || keepSlash && c == '/'
-	}
-	n := 0
-	for i := 0; i < len(s); i++ {
-		if !plain(s[i]) {
-			n++
-		}
-	}
-	if n == 0 {
-		return s
-	}
-	out := make([]byte, 0, len(s)+2*n)
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; plain(c) {
-			out = append(out, c)
+// appendPath percent-encodes every byte of a path but the unreserved ones and
+// slashes; what is encoded already is encoded again.
+func appendPath(dst []byte, path string) []byte {
+	for i := 0; i < len(path); i++ {
+		if c := path[i]; plain(c) || c == '/' {
+			dst = append(dst, c)
 		} else {
-			out = append(out, '%', digits[c>>4], digits[c&15])
+			dst = appendEscape(dst, c)
 		}
 	}
-	return string(out)
+	return dst
 }
 
-// headerValues returns a signed header's values in order of arrival. The server
-// takes Host, and partly the two framing headers, out of the header map.
+// headerValues returns a signed header's values in order of arrival; name is in
+// lower case. The server takes Host, and partly the two framing headers, out of
+// the header map.
 func headerValues(r *http.Request, name string) []string {
 	switch name {
-	case "host":
-		return []string{r.Host}
 	case "content-length":
-		if v := r.Header.Values(name); len(v) > 0 {
+		if v := r.Header["Content-Length"]; len(v) > 0 {
 			return v
 		}
 		if r.ContentLength >= 0 {
@@ -194,7 +187,15 @@ func headerValues(r *http.Request, name string) []string {
 	case "transfer-encoding":
 		return r.TransferEncoding
 	}
-	return r.Header.Values(name)
+	var stack [64]byte
+	key, upper := append(stack[:0], name...), true
+	for i, c := range key {
+		if upper && c >= 'a' && c <= 'z' {
+			key[i] = c - 'a' + 'A'
+		}
+		upper = c == '-'
+	}
+	return r.Header[string(key)]
 }
 
 func headerPresent(r *http.Request, name string) bool {
@@ -204,52 +205,182 @@ func headerPresent(r *http.Request, name string) bool {
 	return len(headerValues(r, name)) > 0
 }
 
-// canonicalHeaders writes the header lines, the empty line and the list of
-// names, the middle part of a canonical request.
-func canonicalHeaders(r *http.Request, names []string) string {
-	var b strings.Builder
+// appendHeaders writes the header lines, the empty line and the list of names,
+// the middle part of a canonical request.
+func appendHeaders(dst []byte, r *http.Request, host string, names []string) []byte {
 	for _, name := range names {
-		b.WriteString(name)
-		b.WriteByte(':')
-		for i, v := range headerValues(r, name) {
-			if i > 0 {
-				b.WriteByte(',')
+		dst = append(append(dst, name...), ':')
+		if name == "host" {
+			dst = appendCollapsed(dst, host)
+		} else {
+			for i, v := range headerValues(r, name) {
+				if i > 0 {
+					dst = append(dst, ',')
+				}
+				dst = appendCollapsed(dst, v)
 			}
-			b.WriteString(collapse(v))
 		}
-		b.WriteByte('\n')
+		dst = append(dst, '\n')
 	}
-	b.WriteByte('\n')
-	b.WriteString(strings.Join(names, ";"))
-	return b.String()
+	dst = append(dst, '\n')
+	for i, name := range names {
+		if i > 0 {
+			dst = append(dst, ';')
+		}
+		dst = append(dst, name...)
+	}
+	return dst
 }
 
-// collapse trims a value and makes runs of spaces one.
-func collapse(v string) string {
+// appendCollapsed trims a value and makes runs of spaces one.
+func appendCollapsed(dst []byte, v string) []byte {
 	v = strings.Trim(v, " \t")
-	if !strings.Contains(v, "  ") {
-		return v
-	}
-	out := make([]byte, 0, len(v))
 	for i := 0; i < len(v); i++ {
 		if v[i] == ' ' && i > 0 && v[i-1] == ' ' {
 			continue
 		}
-		out = append(out, v[i])
+		dst = append(dst, v[i])
 	}
-	return string(out)
+	return dst
 }
 
-func canonicalRequest(method, path, query, headers, hash string) string {
-	return method + "\n" + path + "\n" + query + "\n" + headers + "\n" + hash
+// form is one way a client may have written down path and query.
+type form struct {
+	// path, and whether it is encoded once more.
+	path   string
+	encode bool
+	// sorted queries are decoded, encoded and sorted; others taken as sent.
+	sorted bool
+	needs  []Tolerance
 }
 
-func stringToSign(p *Parsed, canonical string) string {
-	sum := sha256.Sum256([]byte(canonical))
-	return algorithm + "\n" + p.Time.Format(timeFormat) + "\n" +
-		p.Date + "/" + p.Region + "/" + p.Service + "/" + terminator + "\n" + hex.EncodeToString(sum[:])
+// hostName is a name that the client may have called us by.
+type hostName struct {
+	name  string
+	needs []Tolerance
 }
 
-func signature(key [32]byte, p *Parsed, method, path, query, headers, hash string) [32]byte {
-	return hmacSHA256(key[:], stringToSign(p, canonicalRequest(method, path, query, headers, hash)))
+// prepare builds what the forms of a request have in common.
+func (s *scratch) prepare(r *http.Request, p *Parsed) {
+	s.canonicalQuery(r.URL.RawQuery, p.Presigned)
+	s.prepareHost(r, p, r.Host)
+}
+
+func (s *scratch) prepareHost(r *http.Request, p *Parsed, host string) {
+	s.headers = appendHeaders(s.headers[:0], r, host, p.SignedHeaders)
+}
+
+// canonicalRequest builds the text that is hashed and signed, after prepare. It
+// is valid until the next call.
+func (s *scratch) canonicalRequest(r *http.Request, f form, hash string) []byte {
+	b := append(append(s.request[:0], r.Method...), '\n')
+	if f.encode {
+		b = appendPath(b, f.path)
+	} else {
+		b = append(b, f.path...)
+	}
+	b = append(b, '\n')
+	if f.sorted {
+		b = append(b, s.query...)
+	} else {
+		b = append(b, r.URL.RawQuery...)
+	}
+	b = append(b, '\n')
+	b = append(append(b, s.headers...), '\n')
+	s.request = append(b, hash...)
+	return s.request
+}
+
+// appendStringToSign writes what the signing key is applied to.
+func appendStringToSign(dst []byte, p *Parsed, canonical []byte) []byte {
+	sum := sha256.Sum256(canonical)
+	dst = append(append(dst, algorithm...), '\n')
+	dst = append(p.Time.AppendFormat(dst, timeFormat), '\n')
+	for _, part := range [...]string{p.Date, p.Region, p.Service} {
+		dst = append(append(dst, part...), '/')
+	}
+	dst = append(append(dst, terminator...), '\n')
+	return hex.AppendEncode(dst, sum[:])
+}
+
+func (s *scratch) fits(r *http.Request, p *Parsed, key *[sha256.Size]byte, f form, hash string) bool {
+	var stack [256]byte
+	want := hmacSHA256(key[:], appendStringToSign(stack[:0], p, s.canonicalRequest(r, f, hash)))
+	return subtle.ConstantTimeCompare(want[:], p.Signature[:]) == 1
+}
+
+// strictForm is what the rules ask for.
+func strictForm(r *http.Request) form {
+	return form{path: NormalizePath(RawPath(r)), encode: true, sorted: true}
+}
+
+// otherForms lists what the tolerances allow beyond the strict form, without
+// repeating any; those with one deviation come first. The canonical query has
+// been prepared.
+func (v *Verifier) otherForms(r *http.Request, p *Parsed, s *scratch) (one, two []form) {
+	strict, raw := strictForm(r), RawPath(r)
+	unsorted := v.tolerates(TolerateQuery) && !p.Presigned && string(s.query) != r.URL.RawQuery
+	if v.tolerates(ToleratePath) {
+		if raw != strict.path {
+			one = append(one, form{path: raw, encode: true, sorted: true, needs: []Tolerance{ToleratePath}})
+		}
+		if !isPlainPath(raw) {
+			one = append(one, form{path: raw, sorted: true, needs: []Tolerance{ToleratePath}})
+		}
+	}
+	if unsorted {
+		for _, f := range one {
+			f.sorted, f.needs = false, []Tolerance{ToleratePath, TolerateQuery}
+			two = append(two, f)
+		}
+		strict.sorted, strict.needs = false, []Tolerance{TolerateQuery}
+		one = append(one, strict)
+	}
+	return one, two
+}
+
+// isPlainPath reports whether encoding a path changes nothing.
+func isPlainPath(path string) bool {
+	for i := 0; i < len(path); i++ {
+		if !plain(path[i]) && path[i] != '/' {
+			return false
+		}
+	}
+	return true
+}
+
+// otherHosts lists the names that the client may have called us by, beside the
+// one that arrived.
+func (v *Verifier) otherHosts(r *http.Request) []hostName {
+	var out []hostName
+	called := hostName{name: r.Host}
+	if v.tolerates(TolerateForwardedHost) && v.cfg.Proxies != nil {
+		if host, ok := v.cfg.Proxies.ForwardedHost(r); ok && host != r.Host {
+			called = hostName{host, []Tolerance{TolerateForwardedHost}}
+			out = append(out, called)
+		}
+	}
+	if !v.tolerates(TolerateHostPort) {
+		return out
+	}
+	needs := append(slices.Clip(called.needs), TolerateHostPort)
+	if name, ok := cutDefaultPort(called.name); ok {
+		return append(out, hostName{name, needs})
+	}
+	if hasPort(called.name) {
+		return out
+	}
+	return append(out, hostName{called.name + ":443", needs}, hostName{called.name + ":80", needs})
+}
+
+func cutDefaultPort(host string) (string, bool) {
+	if name, ok := strings.CutSuffix(host, ":443"); ok {
+		return name, true
+	}
+	return strings.CutSuffix(host, ":80")
+}
+
+// hasPort tells host:port and [v6]:port from names and addresses alone.
+func hasPort(host string) bool {
+	return strings.LastIndexByte(host, ':') > strings.LastIndexByte(host, ']')
 }

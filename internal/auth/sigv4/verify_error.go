@@ -10,15 +10,18 @@ type Reason string
 const (
 	ReasonMissing      Reason = "missing"
 	ReasonIncomplete   Reason = "incomplete"
+	ReasonAlgorithm    Reason = "algorithm"
 	ReasonService      Reason = "service"
 	ReasonRegion       Reason = "region"
 	ReasonSkew         Reason = "time"
+	ReasonExpired      Reason = "expired" // a presigned URL beyond its X-Amz-Expires
 	ReasonUnknownKey   Reason = "unknown_key"
 	ReasonExpiredToken Reason = "expired_token"
 	ReasonMismatch     Reason = "mismatch"
 	ReasonPayload      Reason = "payload"
 	ReasonBody         Reason = "body"
 	ReasonTooLarge     Reason = "too_large"
+	ReasonThrottled    Reason = "throttled" // too many unknown keys
 )
 
 const mismatchMessage = "The request signature we calculated does not match the signature you provided. " +
@@ -39,9 +42,12 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 var restCodes = map[Reason]string{
 	ReasonMissing:      "MissingAuthenticationTokenException",
 	ReasonIncomplete:   "IncompleteSignatureException",
+	ReasonAlgorithm:    "IncompleteSignatureException",
 	ReasonService:      "InvalidSignatureException",
 	ReasonRegion:       "InvalidSignatureException",
 	ReasonSkew:         "InvalidSignatureException",
+	ReasonExpired:      "InvalidSignatureException",
+	ReasonThrottled:    "ThrottlingException",
 	ReasonUnknownKey:   "UnrecognizedClientException",
 	ReasonExpiredToken: "ExpiredTokenException",
 	ReasonMismatch:     "InvalidSignatureException",
@@ -49,7 +55,20 @@ var restCodes = map[Reason]string{
 }
 
 func refuse(reason Reason, message string) *Error {
-	return refuseWith(http.StatusForbidden, restCodes[reason], reason, message)
+	status := http.StatusForbidden
+	if reason == ReasonThrottled {
+		status = http.StatusTooManyRequests
+	}
+	return refuseWith(status, restCodes[reason], reason, message)
+}
+
+// clip shortens what a caller sent, for an error that repeats it.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
 }
 
 func refuseWith(status int, code string, reason Reason, message string) *Error {

@@ -99,6 +99,22 @@ func TestPublishedSuite(t *testing.T) {
 			"2cdec8eed098649ff3a119c94853b13c643bcf08f8b0a1d91e12c9027818dd04"},
 		{"post-sts-header-before", "POST / HTTP/1.1\nHost:example.amazonaws.com" + date + "\nX-Amz-Security-Token:AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==", "", "host;x-amz-date;x-amz-security-token",
 			"85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead"},
+		{"get-vanilla-query", "GET / HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
+			"5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
+		{"get-vanilla-query-order-key", "GET /?Param1=value2&Param1=Value1 HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
+			"eedbc4e291e521cf13422ffca22be7d2eb8146eecf653089df300a15b2382bd1"},
+		{"get-vanilla-query-order-value", "GET /?Param1=value2&Param1=value1 HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
+			"5772eed61e12b33fae39ee5e7012498b51d56abc0abb7c60486157bd471c4694"},
+		// The suite folds this header over three lines, which HTTP has given up;
+		// three fields are the same to the rules.
+		{"get-header-value-multiline", "GET / HTTP/1.1\nHost:example.amazonaws.com\nMy-Header1:value1\nMy-Header1:  value2\nMy-Header1:     value3" + date, "", "host;my-header1;x-amz-date",
+			"ba17b383a53190154eb5fa66a1b836cc297cc0a3d70a5d00705980573d8ff790"},
+		{"post-header-key-case", "POST / HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
+			"5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
+		{"post-header-value-case", "POST / HTTP/1.1\nHost:example.amazonaws.com\nMy-Header1:VALUE1" + date, "", "host;my-header1;x-amz-date",
+			"cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d"},
+		{"post-x-www-form-urlencoded-parameters", "POST / HTTP/1.1\nContent-Type:application/x-www-form-urlencoded; charset=utf8\nHost:example.amazonaws.com\nContent-Length:13" + date, "Param1=value1", "content-type;host;x-amz-date",
+			"1a72ec8f64bd914b0e42e42607c7fbce7fb2c7465f63e3092b3b0d39fa77a6fe"},
 		{"get-slash", "GET // HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
 			"5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
 		{"get-slash-dot-slash", "GET /./ HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
@@ -123,7 +139,7 @@ func TestPublishedSuite(t *testing.T) {
 			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n") + "\r\n\r\n" + tc.body)))
 			require.NoError(t, err)
 			got, err := verify(t, newVerifier(t), r)
-			require.NoError(t, err, canonicalRequest(r.Method, encode(NormalizePath(RawPath(r)), true), canonicalQuery(r.URL.RawQuery, false), "", ""))
+			require.NoError(t, err)
 			require.Equal(t, "user of "+suiteKey, got.Identity)
 			require.Empty(t, got.Tolerances)
 			body, err := io.ReadAll(r.Body)
@@ -185,7 +201,7 @@ func TestPresigned(t *testing.T) {
 
 	v.cfg.Now = func() time.Time { return suiteTime.Add(61 * time.Second) }
 	_, err = verify(t, v, sign("60"))
-	requireReason(t, err, ReasonSkew)
+	requireReason(t, err, ReasonExpired)
 	_, err = verify(t, newVerifier(t), sign("604801"))
 	requireReason(t, err, ReasonIncomplete)
 	both := sign("60")
@@ -208,14 +224,16 @@ func requireReason(t testing.TB, err error, want Reason) {
 // resign signs r with canonical parts of the test's choosing, as a client with
 // ways of its own would.
 func resign(r *http.Request, names []string, path, query, hash string) {
-	p := &Parsed{Date: "20150830", Region: "us-east-1", Service: "service", Time: suiteTime}
-	sig := signature(deriveKey(suiteSecret, p.Date, p.Region, p.Service), p, r.Method, path, query, canonicalHeaders(r, names), hash)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+suiteKey+"/20150830/us-east-1/service/aws4_request,SignedHeaders="+
-		strings.Join(names, ";")+",Signature="+hex.EncodeToString(sig[:]))
+	resignHost(r, r.Host, names, path, query, hash)
+}
+
+func resignHost(r *http.Request, host string, names []string, path, query, hash string) {
+	r.Header.Set("Authorization", refRequest{method: r.Method, host: host, path: path, query: query, header: r.Header, names: names, hash: hash,
+		secret: suiteSecret, stamp: suiteTime.Format(timeFormat), region: "us-east-1", service: "service"}.authorization(suiteKey))
 }
 
 func TestTolerances(t *testing.T) {
-	const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	const empty = emptyHash
 	names := []string{"host", "x-amz-date"}
 	fresh := func(target string) *http.Request {
 		r, err := http.NewRequest("GET", target, nil)
@@ -272,7 +290,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"unsigned":              {func(r *http.Request) { r.Header.Del("Authorization") }, ReasonMissing},
 		"two authorizations":    {func(r *http.Request) { r.Header.Add("Authorization", "x") }, ReasonIncomplete},
-		"bearer":                {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, ReasonIncomplete},
+		"bearer":                {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, ReasonAlgorithm},
 		"method":                {func(r *http.Request) { r.Method = "PUT" }, ReasonMismatch},
 		"path":                  {func(r *http.Request) { r.URL.Path = "/x" }, ReasonMismatch},
 		"query":                 {func(r *http.Request) { r.URL.RawQuery = "a=2" }, ReasonMismatch},
@@ -361,6 +379,19 @@ func TestBodyIsNotReadInVain(t *testing.T) {
 	requireReason(t, err, ReasonTooLarge)
 }
 
+func TestRefusedBodyIsGivenBack(t *testing.T) {
+	for _, change := range []func(*http.Request){
+		func(r *http.Request) { r.Host = "other.example" },
+		func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", strings.Repeat("0", 64)) },
+	} {
+		r := sdkRequest(t, "POST", "http://h.example/w", "body", nil)
+		change(r)
+		_, err := verify(t, newVerifier(t, AllTolerances()...), r)
+		require.Error(t, err)
+		require.Nil(t, r.Body.(*Body).Bytes())
+	}
+}
+
 func TestUnsignedPayloadOverTLS(t *testing.T) {
 	v := newVerifier(t)
 	v.cfg.AllowUnsignedPayload = true
@@ -424,44 +455,4 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
-}
-
-func FuzzCanonical(f *testing.F) {
-	f.Add("/a/../b//c%2f/.", "b=2&a=%zz&c+d&=&a=1")
-	f.Fuzz(func(t *testing.T, path, query string) {
-		n := NormalizePath("/" + path)
-		if again := NormalizePath(n); again != n {
-			t.Fatalf("normalising %q gives %q and then %q", path, n, again)
-		}
-		if strings.Contains(n, "//") || strings.Contains(n+"/", "/../") || strings.Contains(n+"/", "/./") || n[0] != '/' {
-			t.Fatalf("%q is not normal", n)
-		}
-		q := canonicalQuery(query, false)
-		if again := canonicalQuery(q, false); again != q {
-			t.Fatalf("query %q gives %q and then %q", query, q, again)
-		}
-	})
-}
-
-func BenchmarkVerify(b *testing.B) {
-	for name, size := range map[string]int{"get": 0, "body 100 kB": 100_000} {
-		b.Run(name, func(b *testing.B) {
-			v := newVerifier(b)
-			body := strings.Repeat("x", size)
-			r := sdkRequest(b, "POST", "http://h.example/workspaces/ws-1/api/v1/remote_write", body, nil)
-			want := Expect{Service: "service", MaxBody: 1 << 20}
-			b.ReportAllocs()
-			for b.Loop() {
-				r.Body = io.NopCloser(strings.NewReader(body))
-				p, err := Parse(r)
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := v.Verify(r, p, want); err != nil {
-					b.Fatal(err)
-				}
-				_ = r.Body.Close()
-			}
-		})
-	}
 }

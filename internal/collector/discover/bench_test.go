@@ -96,7 +96,7 @@ func BenchmarkTargets(b *testing.B) {
 				duplicates(jobs, all, false)
 				jobs[0].found = all[0]
 				s := share{ring: bb.ring, self: bb.named, all: bb.ring == nil}
-				s.divide(&jobs[0], nil)
+				s.divide(&jobs[0])
 				job = jobs[0]
 			}
 			round()

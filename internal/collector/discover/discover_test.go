@@ -46,7 +46,7 @@ func build(j *jobTargets, groups []*targetgroup.Group) Job {
 	job, list := j.find(groups)
 	job.found = list
 	s := share{all: true}
-	s.divide(&job, nil)
+	s.divide(&job)
 	return job
 }
 

@@ -255,28 +255,12 @@ func (m *Manager) rebuild(groups map[string][]*targetgroup.Group) {
 			s = &ours
 		}
 		jobs[i].found, jobs[i].shared = lists[i], j.shared
-		s.divide(&jobs[i], m.former(s, j.cfg.JobName))
+		s.divide(&jobs[i])
 	}
 	m.report(dups)
 	m.surplus = surplus
 	m.state = State{Jobs: jobs, Duplicates: dups}
 	m.apply(jobs)
-}
-
-// former returns the IDs on a job's last list, if that matters.
-func (m *Manager) former(s *share, job string) map[uint64]bool {
-	if s.all {
-		return nil
-	}
-	ids := make(map[uint64]bool)
-	for i := range m.state.Jobs {
-		if j := &m.state.Jobs[i]; j.Config.JobName == job {
-			for k := range j.Targets {
-				ids[j.Targets[k].ID] = true
-			}
-		}
-	}
-	return ids
 }
 
 // report logs doubles once for each combination of jobs.

@@ -8,9 +8,11 @@ import (
 	"github.com/mangru/mangru/internal/collector/discover/members"
 )
 
-// Membership says who shares the targets: members.Watch, or a fixed shard.
+// Membership says who shares the targets: members.Watch, a fixed shard, or other
+// programs.
 type Membership interface {
-	// Self is the name under which this collector owns its share.
+	// Self is the name under which this collector owns its share; empty if it has
+	// none.
 	Self() string
 	// Ring says who owns what from now on; nil while nothing is known.
 	Ring() *members.Ring
@@ -43,6 +45,21 @@ func (s Shard) Ring() *members.Ring {
 // Changed implements Membership: it never does.
 func (Shard) Changed() <-chan struct{} { return nil }
 
+// Collectors returns a Membership of other programs with these names, among which
+// this one only divides the targets.
+func Collectors(names ...string) Membership { return &collectors{members.Fixed(names...)} }
+
+type collectors struct{ ring *members.Ring }
+
+// Self implements Membership: this program is none of them.
+func (*collectors) Self() string { return "" }
+
+// Ring implements Membership.
+func (c *collectors) Ring() *members.Ring { return c.ring }
+
+// Changed implements Membership: it never does.
+func (*collectors) Changed() <-chan struct{} { return nil }
+
 // share is who owns what at one moment.
 type share struct {
 	ring *members.Ring
@@ -68,8 +85,8 @@ func (s *share) of(key uint64) (members.Span, bool) {
 }
 
 // divide puts the targets of a job that are this replica's into its list, and
-// those that were before into Moved. former are the IDs of the last list.
-func (s *share) divide(job *Job, former map[uint64]bool) {
+// the others into Moved.
+func (s *share) divide(job *Job) {
 	list := job.found
 	job.Total = len(list)
 	job.Targets = make([]Target, 0, len(list)/max(1, len(s.ring.Members(s.now))))
@@ -78,9 +95,7 @@ func (s *share) divide(job *Job, former map[uint64]bool) {
 		span, mine := s.of(f.key)
 		if !mine {
 			f.made = nil
-			if former[f.id] {
-				job.Moved = append(job.Moved, f.id)
-			}
+			job.Moved = append(job.Moved, f.id)
 			continue
 		}
 		t := f.target(job.Config)

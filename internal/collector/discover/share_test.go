@@ -194,7 +194,11 @@ func TestHandOver(t *testing.T) {
 		require.NoError(t, a.m.Apply(Config{Jobs: fewer, Members: a.who}))
 		synctest.Wait()
 		for _, j := range a.l.get() {
-			require.Empty(t, j.Moved)
+			require.Len(t, j.Moved, j.Total-len(j.Targets), "what is the other one's stays so")
+			for _, id := range j.Moved {
+				require.Contains(t, given, id)
+			}
+			require.Equal(t, "proxied", j.Config.JobName)
 		}
 
 		// And everything comes back when the other one leaves.
@@ -218,4 +222,15 @@ func TestNothingWithoutMembers(t *testing.T) {
 	who.set(members.Fixed("a"))
 	require.Eventually(t, func() bool { return len(l.ids()) == 40 }, patience, time.Millisecond)
 	require.NoError(t, m.HandedOver(t.Context()))
+}
+
+// TestCollectorsAreOthers: who divides targets among others has none itself, also
+// while there are no others.
+func TestCollectorsAreOthers(t *testing.T) {
+	for _, who := range []Membership{Collectors("c-0", "c-1"), Collectors(), newFakeMembers("", nil), newFakeMembers("", members.Fixed())} {
+		m, l, _, _ := start(t)
+		require.NoError(t, m.Apply(Config{Jobs: load(t, fmt.Sprintf(sharedJobs, "v")), Members: who}))
+		require.Eventually(t, func() bool { return len(l.get()) == 2 && l.get()[0].Total == 24 }, patience, time.Millisecond)
+		require.Empty(t, l.ids())
+	}
 }

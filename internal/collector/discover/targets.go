@@ -65,8 +65,8 @@ type Job struct {
 	Config *config.ScrapeConfig
 	// Targets are those of this replica, now or from a known time on.
 	Targets []Target
-	// Moved are the IDs of targets that were on the last list and now are a
-	// replica's: their series have not ended.
+	// Moved are the IDs of the targets that are a replica's. Those that this one
+	// has scraped before have not ended, also if they were gone for a while.
 	Moved []uint64
 	// Total counts the targets of all replicas.
 	Total int

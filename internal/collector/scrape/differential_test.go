@@ -146,6 +146,9 @@ drop_me 1
 		{"protobuf, grown", 200, protoType, nativeHistogram(9)},
 		{"protobuf, wrong count", 200, protoType, nativeHistogram(0)},
 		{"protobuf, too fine", 200, protoType, nativeHistogram(400)},
+		{"label twice", 200, textType, "a{x=\"1\",x=\"2\"} 1\n"},
+		{"back", 200, textType, first},
+		{"name twice", 200, textType, "a{__name__=\"b\"} 1\n"},
 		{"all gone", 200, textType, "last 1\n"},
 		{"end", 200, textType, first},
 	}

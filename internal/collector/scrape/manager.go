@@ -50,8 +50,8 @@ type Job struct {
 	// Total counts the targets of all collectors that share them, for
 	// target_limit; 0 means that Targets are all.
 	Total int
-	// Moved are the IDs of targets that another collector scrapes from now on:
-	// they end without staleness markers.
+	// Moved are the IDs of targets that another collector scrapes: where this one
+	// has done so, their series go on.
 	Moved []uint64
 }
 
@@ -97,9 +97,11 @@ type Manager struct {
 	sink    Sink
 	log     *slog.Logger
 	metrics *metrics
-	tokens  chan struct{} // one is held while parsing
-	ctx     context.Context
+	tokens  chan struct{}   // one is held while parsing
+	ctx     context.Context // of requests
 	cancel  context.CancelFunc
+	ending  context.Context // done when no scrape is to begin any more
+	end     context.CancelFunc
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -117,12 +119,12 @@ func New(cfg Config, sink Sink, reg prometheus.Registerer, log *slog.Logger) *Ma
 	if cfg.Parallel < 1 {
 		cfg.Parallel = runtime.GOMAXPROCS(0)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{
 		cfg: cfg, sink: sink, log: log, tokens: make(chan struct{}, cfg.Parallel),
-		ctx: ctx, cancel: cancel,
 		plans: make(map[string]*plan), targets: make(map[uint64]*target), counts: make(map[string]Count),
 	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.ending, m.end = context.WithCancel(m.ctx)
 	m.metrics = newMetrics(reg, m)
 	return m
 }
@@ -206,11 +208,11 @@ func (m *Manager) set(t Target, p *plan, forced error) {
 		return
 	}
 	cur = &target{
-		id: t.ID, m: m, spec: sp, changed: make(chan struct{}, 1),
+		id: t.ID, m: m, spec: sp, heir: !t.From.IsZero(), changed: make(chan struct{}, 1),
 		cache: newCache(t.ID, m.generation.Add(1), p.cfg.JobName), log: m.log.With("job", p.cfg.JobName, "target", t.URL),
 	}
 	m.targets[t.ID] = cur
-	m.running.Go(func() { cur.run(m.ctx) })
+	m.running.Go(func() { cur.run(m.ending) })
 }
 
 func publicLabels(ls labels.Labels) labels.Labels {
@@ -249,13 +251,35 @@ func (m *Manager) retire(t *target, last *spec, at time.Time) bool {
 	state := passStates.Get().(*passState)
 	defer passStates.Put(state)
 	if f := t.cache.end(at.UnixMilli(), state, heirs); f != nil {
+		m.count(last.plan.cfg.JobName, &scrapeResult{framed: f.Samples()})
 		m.sink.Append(f) // under the lock: a newcomer with this ID comes after it
 	}
 	return true
 }
 
-// Stop ends all scraping and waits for it. It marks nothing stale: another
-// collector, or this one after a restart, goes on with the same series.
+// Finish lets no scrape begin any more and waits for those that have begun, but
+// no longer than the given time. Who takes the targets over does not make them
+// again. Stop comes after it.
+func (m *Manager) Finish(within time.Duration) {
+	m.end()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.running.Wait()
+	}()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		m.cancel() // lets the goroutine above end
+		<-done
+	}
+}
+
+// Stop ends all scraping and waits for it. It marks nothing stale but the series
+// of targets that are gone already: with the others another collector, or this
+// one after a restart, goes on.
 func (m *Manager) Stop() {
 	m.cancel()
 	m.running.Wait()

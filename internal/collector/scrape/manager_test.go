@@ -192,6 +192,169 @@ func TestOnlyScrapesOfOurTime(t *testing.T) {
 	})
 }
 
+// TestTakenOverTargetKeepsItsRhythm: who takes a target over has its first scrape
+// when it is due, also if discovery has found the target anew by then.
+func TestTakenOverTargetKeepsItsRhythm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, text("m 1\n"))
+		defer l.Stop()
+		l.cfg.FirstWithin = time.Second
+		var due []time.Time
+		var ts []Target
+		for id := range uint64(20) {
+			target := one(id, "http://a/")
+			target.From = time.Now().Add(3 * time.Second)
+			due = append(due, target.From.Add(offset(id, 0, 10*time.Second, target.From)))
+			ts = append(ts, target)
+		}
+		l.apply("", ts...)
+		time.Sleep(3*time.Second + time.Millisecond)
+		for i := range ts {
+			ts[i].From, ts[i].Labels = time.Time{}, labels.FromStrings("job", "j", "instance", "a", "__address__", "a", "__new", "1")
+		}
+		l.apply("", ts...)
+		time.Sleep(25 * time.Second)
+		n := map[uint64]int{}
+		for _, f := range l.sink.all() {
+			id := f.Shape.Target
+			require.Equal(t, due[id].UnixMilli()+int64(n[id])*10000, f.Time)
+			n[id]++
+		}
+		require.Len(t, n, 20)
+	})
+}
+
+// TestGoneBeforeTakenOver: a target that has moved and is gone before the other
+// collector can have scraped it is marked by the one that did.
+func TestGoneBeforeTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, text("m 1\n"))
+		defer l.Stop()
+		cfg := loadConfig(t, "scrape_configs: [{job_name: j, scrape_interval: 10s}]")
+		moved := func(ids ...uint64) {
+			require.NoError(t, l.Apply([]Job{{Config: cfg.ScrapeConfigs[0], Transport: l.tr, Moved: ids}}))
+		}
+		b := one(2, "http://b/")
+		b.Labels = labels.FromStrings("job", "j", "instance", "b", "__address__", "b")
+		l.apply("", one(1, "http://a/"), b)
+		time.Sleep(25 * time.Second)
+		// Both have moved since their last scrape; one is gone before the next.
+		last := map[uint64]int64{}
+		for _, f := range l.sink.all() {
+			last[f.Shape.Target] = f.Time
+		}
+		moved(1, 2)
+		moved(2)
+		time.Sleep(time.Minute)
+		for _, f := range l.sink.all() {
+			if model.IsStale(f.Values[0]) {
+				require.EqualValues(t, 1, f.Shape.Target)
+				require.Equal(t, last[1]+10000, f.Time)
+				delete(last, 1)
+			}
+		}
+		require.Len(t, last, 1)
+		l.mu.Lock()
+		require.Empty(t, l.targets)
+		l.mu.Unlock()
+	})
+}
+
+// TestGoneAndBackElsewhere: a target that is gone for a moment and then another
+// collector's has not ended.
+func TestGoneAndBackElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, text("m 1\n"))
+		defer l.Stop()
+		l.apply("", one(1, "http://a/"))
+		time.Sleep(25 * time.Second)
+		l.apply("")
+		time.Sleep(5 * time.Second)
+		cfg := loadConfig(t, "scrape_configs: [{job_name: j, scrape_interval: 10s}]")
+		require.NoError(t, l.Apply([]Job{{Config: cfg.ScrapeConfigs[0], Transport: l.tr, Moved: []uint64{1}}}))
+		time.Sleep(time.Minute)
+		require.NotContains(t, l.sink.events("up"), "stale")
+	})
+}
+
+// TestStopMarksWhatIsGone: nobody comes after a collector that stops for targets
+// that discovery does not have any more.
+func TestStopMarksWhatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, text("m 1\n"))
+		b := one(2, "http://b/")
+		b.Labels = labels.FromStrings("job", "j", "instance", "b", "__address__", "b")
+		l.apply("", one(1, "http://a/"), b)
+		time.Sleep(25 * time.Second)
+		l.apply("", b)
+		time.Sleep(time.Second)
+		before := len(l.sink.all())
+		l.Stop()
+		frames := l.sink.all()
+		require.Len(t, frames, before+1)
+		require.EqualValues(t, 1, frames[before].Shape.Target)
+		require.True(t, model.IsStale(frames[before].Values[0]))
+		require.LessOrEqual(t, frames[before].Time, time.Now().UnixMilli())
+	})
+}
+
+// TestFinishWaitsForWhatHasBegun: who takes a target over does not make the
+// scrapes again that were under way.
+func TestFinishWaitsForWhatHasBegun(t *testing.T) {
+	for name, tc := range map[string]struct {
+		takes time.Duration
+		up    string
+	}{"in time": {time.Second, "1 1"}, "too long": {3 * time.Second, "1"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var slow atomic.Bool
+				begun := make(chan struct{}, 1)
+				l := newLab(t, func(w http.ResponseWriter, r *http.Request) {
+					if slow.Load() {
+						begun <- struct{}{}
+						select {
+						case <-time.After(tc.takes):
+						case <-r.Context().Done():
+						}
+					}
+					text("m 1\n")(w, r)
+				})
+				l.apply("", one(1, "http://a/"))
+				time.Sleep(10 * time.Second)
+				require.Equal(t, "1", l.sink.events("up"))
+				slow.Store(true)
+				<-begun
+				began := time.Now()
+				l.apply("") // as when its time is over
+				l.Finish(2 * time.Second)
+				require.Equal(t, min(tc.takes, 2*time.Second), time.Since(began))
+				l.Stop()
+				require.Equal(t, tc.up, strings.TrimSuffix(l.sink.events("up"), " stale"))
+			})
+		})
+	}
+}
+
+// TestDueAfter sets the clock.
+func TestDueAfter(t *testing.T) {
+	tr := &target{id: 7, m: &Manager{}}
+	const interval = 10 * time.Second
+	due := tr.nextDue(time.Unix(1000, 0), interval)
+	for late, want := range map[time.Duration]time.Duration{
+		time.Millisecond:        interval,
+		9 * time.Second:         interval,
+		15 * time.Second:        interval, // at once
+		25 * time.Second:        2 * interval,
+		time.Hour + time.Second: time.Hour,
+		-time.Microsecond:       interval, // the timer was early
+		-9 * time.Second:        interval,
+		-11 * time.Second:       -interval,
+		-time.Hour:              -time.Hour, // which is when one would have been due
+	} {
+		require.Equal(t, due.Add(want), tr.dueAfter(due, due.Add(late), interval), late)
+	}
+}
+
 func TestHeldScrapes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, text("m 1\n"))

@@ -178,6 +178,10 @@ func (c *cache) finish(p textparse.Parser) (int32, error) {
 	if err := checkLimits(ls, cfg); err != nil {
 		return 0, err
 	}
+	// Receivers refuse such a series, and with it the whole request.
+	if name, twice := ls.HasDuplicateLabelNames(); twice {
+		return 0, fmt.Errorf("label name %q is not unique: %s", name, ls.String())
+	}
 	return c.runProgram(ls), nil
 }
 
@@ -295,6 +299,12 @@ func (c *cache) take(id int32, v float64, t int64, hasTime bool) outcome {
 
 // takeTimed takes a sample with a time of its own.
 func (c *cache) takeTimed(id int32, v float64, t int64) outcome {
+	if c.flags[id]&filled != 0 && t <= c.now { // there is one of the pass's time
+		if t < c.now {
+			return outOfOrder
+		}
+		return duplicate
+	}
 	what := c.ownOrder(id, t, math.Float64bits(v))
 	if what != accepted {
 		return what
@@ -305,11 +315,7 @@ func (c *cache) takeTimed(id int32, v float64, t int64) outcome {
 			c.times[i] = c.now
 		}
 	}
-	switch f := c.flags[id]; {
-	case f&filled != 0:
-		c.extras = append(c.extras, model.Extra{Slot: id, Time: t, Value: v})
-		return accepted
-	case f&timed != 0:
+	if c.flags[id]&(filled|timed) != 0 { // the newest one is the slot's own
 		c.extras = append(c.extras, model.Extra{Slot: id, Time: c.times[id], Value: c.values[id]})
 	}
 	c.values[id], c.times[id] = v, t

@@ -45,6 +45,7 @@ type target struct {
 	mu    sync.Mutex
 	spec  *spec // nil: the target is gone
 	moved bool  // to another collector
+	heir  bool  // of another collector, which has scraped it before
 	state scrapeResult
 
 	work  sync.Mutex // guards cache
@@ -66,17 +67,25 @@ func (t *target) current() *spec {
 func (t *target) update(s *spec) {
 	t.mu.Lock()
 	t.spec, t.moved = s, false
+	t.heir = t.heir || !s.From.IsZero()
 	t.mu.Unlock()
 	t.signal()
+}
+
+// inherits reports whether another collector had the target before this one.
+func (t *target) inherits() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.heir
 }
 
 // end takes the spec away; moved says that another collector goes on.
 func (t *target) end(moved bool) {
 	t.mu.Lock()
-	was := t.spec
-	t.spec, t.moved = nil, t.moved || moved
+	news := t.spec != nil || t.moved != moved
+	t.spec, t.moved = nil, moved
 	t.mu.Unlock()
-	if was != nil || moved {
+	if news {
 		t.signal()
 	}
 }
@@ -116,71 +125,117 @@ func (t *target) wait(ctx context.Context, d time.Duration) bool {
 // cycle scrapes in the rhythm of the spec until the target is gone or has
 // another rhythm.
 func (t *target) cycle(ctx context.Context, sp *spec) {
-	first := offset(t.id, t.m.cfg.OffsetSeed, sp.Interval, time.Now())
-	if within := t.m.cfg.FirstWithin; first > within && within > 0 && t.last == nil && sp.From.IsZero() {
-		early := first % within
+	now := time.Now().Round(0)
+	due := t.nextDue(now, sp.Interval)
+	if within := t.m.cfg.FirstWithin; due.Sub(now) > within && within > 0 && t.last == nil && !t.inherits() {
+		early := due.Sub(now) % within
 		if !t.wait(ctx, early) {
 			return
 		}
 		t.due = time.Now().Round(0)
-		t.scrape(ctx, sp, t.due)
-		first = offset(t.id, t.m.cfg.OffsetSeed, sp.Interval, time.Now())
+		t.scrape(sp, t.due)
+		due = t.nextDue(time.Now().Round(0), sp.Interval)
 	}
-	if !t.wait(ctx, first) {
-		return
-	}
-	ticker := time.NewTicker(sp.Interval)
-	defer ticker.Stop()
-	due := time.Now().Round(0)
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
 	for {
-		at := time.Now().Round(0)
-		for at.Sub(due) >= sp.Interval { // a tick was missed
-			due = due.Add(sp.Interval)
+		var goOn bool
+		if sp, goOn = t.await(ctx, timer, sp); !goOn && time.Now().Round(0).Before(due) {
+			return
 		}
-		if at.Sub(due) <= min(sp.Interval/100, maxTolerance) {
+		// One that is due is made, whatever has come in the meantime: who goes on
+		// with the target begins with the next one.
+		at := time.Now().Round(0)
+		if at.Sub(due).Abs() <= min(sp.Interval/100, maxTolerance) {
 			at = due
 		}
 		if sp.covers(due) {
 			t.due = due
-			t.scrape(ctx, sp, at)
+			t.scrape(sp, at)
 		}
-		for ticked := false; !ticked; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.changed:
-				next := t.current()
-				if next == nil || next.Interval != sp.Interval {
-					return
-				}
-				sp = next
-			case <-ticker.C:
-				ticked = true
+		if !goOn {
+			return
+		}
+		due = t.dueAfter(due, time.Now().Round(0), sp.Interval)
+		timer.Reset(time.Until(due))
+	}
+}
+
+// await waits for the timer and returns the spec as it is then. It reports false
+// as soon as the target is gone or has another rhythm, or ctx has ended.
+func (t *target) await(ctx context.Context, timer *time.Timer, sp *spec) (last *spec, goOn bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return sp, false
+		case <-t.changed:
+			next := t.current()
+			if next == nil || next.Interval != sp.Interval {
+				return sp, false
 			}
+			sp = next
+		case <-timer.C:
+			return sp, true
 		}
 	}
 }
 
-// linger waits for the target to come back. It returns true when it has not:
-// its series have been marked stale, at the time of the scrape that did not
-// take place.
+// nextDue returns when the first scrape from a time on is due: for all collectors
+// that share the target at the same times of the clock.
+func (t *target) nextDue(now time.Time, interval time.Duration) time.Time {
+	return now.Add(offset(t.id, t.m.cfg.OffsetSeed, interval, now))
+}
+
+// dueAfter returns when the scrape after the one that was due at a time is due.
+// Of those that were missed it is the last. Where the clock has been set back by
+// more than the interval the times begin anew.
+func (t *target) dueAfter(due, now time.Time, interval time.Duration) time.Time {
+	next := due.Add(interval)
+	switch late := now.Sub(next); {
+	case late >= interval:
+		return next.Add(late.Truncate(interval))
+	case late < -2*interval:
+		return t.nextDue(now, interval)
+	}
+	return next
+}
+
+// linger waits for the target to come back. It returns true when it has not. If
+// no other collector has it either, its series are then marked stale, at the time
+// of the scrape that did not take place.
 func (t *target) linger(ctx context.Context) bool {
 	t.mu.Lock()
 	moved := t.moved
 	t.mu.Unlock()
-	if t.last == nil || moved {
+	if t.last == nil {
 		return t.m.retire(t, nil, time.Time{})
 	}
 	interval := t.last.Interval
 	stale := t.due.Add(interval)
-	if !t.wait(ctx, time.Until(stale.Add(interval+interval/10))) {
-		return ctx.Err() != nil
+	if moved {
+		// Who has it now knows its series from this time on. If it is gone before,
+		// only this one does.
+		if !t.wait(ctx, time.Until(stale)) {
+			return ctx.Err() != nil
+		}
+		return t.m.retire(t, nil, time.Time{})
+	}
+	if t.wait(ctx, time.Until(stale.Add(interval+interval/10))) {
+		return t.m.retire(t, t.last, stale)
+	}
+	if ctx.Err() == nil {
+		return false
+	}
+	// This collector stops, so nobody else will say that the target is gone.
+	if now := time.Now().Round(0); now.Before(stale) {
+		stale = now
 	}
 	return t.m.retire(t, t.last, stale)
 }
 
 // scrape does one scrape and hands on its frame.
-func (t *target) scrape(ctx context.Context, sp *spec, at time.Time) {
+func (t *target) scrape(sp *spec, at time.Time) {
+	ctx := t.m.ctx
 	if hold := t.m.cfg.Hold; hold != nil && hold() {
 		t.m.metrics.scrapes.WithLabelValues(resultHeld).Inc()
 		return

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -54,17 +55,21 @@ func NewAPS(cfg APSConfig) (Service, error) {
 // control lists the operations on workspaces' records.
 func (a *aps) control() []Route {
 	route := func(name, method, path string, resource func(*Call) (string, error), h func(http.ResponseWriter, *Call) error) Route {
-		return Route{Name: name, Method: method, Path: path, Action: "aps:" + name, Resource: resource, Handle: h}
+		return Route{Name: name, Method: method, Path: path, Action: "aps:" + name, Resource: resource, Conditions: a.conditions, Handle: h}
+	}
+	tagging := func(r Route) Route {
+		r.Conditions = a.tagConditions
+		return r
 	}
 	const one = "/workspaces/{workspaceId}"
 	return []Route{
-		route("CreateWorkspace", "POST", "/workspaces", a.all, a.createWorkspace),
+		tagging(route("CreateWorkspace", "POST", "/workspaces", a.all, a.createWorkspace)),
 		route("ListWorkspaces", "GET", "/workspaces", a.all, a.listWorkspaces),
 		route("DescribeWorkspace", "GET", one, a.one, a.describeWorkspace),
 		route("DeleteWorkspace", "DELETE", one, a.one, a.deleteWorkspace),
 		route("UpdateWorkspaceAlias", "POST", one+"/alias", a.one, a.updateAlias),
-		route("TagResource", "POST", "/tags/{resourceArn...}", a.tagged, a.tag),
-		route("UntagResource", "DELETE", "/tags/{resourceArn...}", a.tagged, a.untag),
+		tagging(route("TagResource", "POST", "/tags/{resourceArn...}", a.tagged, a.tag)),
+		tagging(route("UntagResource", "DELETE", "/tags/{resourceArn...}", a.tagged, a.untag)),
 		route("ListTagsForResource", "GET", "/tags/{resourceArn...}", a.tagged, a.listTags),
 	}
 }
@@ -114,9 +119,13 @@ func summary(w *workspace.Workspace) workspaceJSON {
 // decodeBody reads a JSON body; an empty one has no members.
 func decodeBody(c *Call, into any) error {
 	err := json.NewDecoder(c.Request.Body).Decode(into)
-	if err == nil || err.Error() == "EOF" {
+	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
+	return bodyError(err)
+}
+
+func bodyError(err error) error {
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {
 		return invalid(reasonCannotParse, typ.Field, fmt.Sprintf("member '%s' must be a %s, found %s", typ.Field, typ.Type, typ.Value))

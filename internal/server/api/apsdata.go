@@ -14,11 +14,11 @@ func (a *aps) data() []Route {
 	add := func(name, action, path string, methods ...string) {
 		for _, m := range methods {
 			out = append(out, Route{Name: name, Method: m, Path: base + path, Action: "aps:" + action,
-				Resource: a.one, Data: true, Handle: a.query(path)})
+				Resource: a.one, Conditions: a.conditions, Data: true, Handle: a.query(path)})
 		}
 	}
 	out = append(out, Route{Name: "RemoteWrite", Method: "POST", Path: base + "/remote_write", Action: "aps:RemoteWrite",
-		Resource: a.one, Data: true, MaxBody: a.cfg.MaxWriteBody, MaxBodyKnob: "limits.max_request_size", Handle: a.write})
+		Resource: a.one, Conditions: a.conditions, Data: true, MaxBody: a.cfg.MaxWriteBody, MaxBodyKnob: "limits.max_request_size", Handle: a.write})
 	add("QueryMetrics", "QueryMetrics", "/query", "GET", "POST")
 	add("QueryMetrics", "QueryMetrics", "/query_range", "GET", "POST")
 	add("GetLabels", "GetLabels", "/labels", "GET", "POST")
@@ -37,11 +37,12 @@ func (a *aps) data() []Route {
 	return out
 }
 
-// usable refuses a workspace that takes no data.
+// usable refuses a workspace that takes no data. The record was read for the
+// conditions of this very request.
 func (a *aps) usable(c *Call) (*workspace.Workspace, error) {
-	ws, err := a.get(c)
-	if err != nil {
-		return nil, err
+	ws := c.workspace
+	if ws == nil {
+		return nil, notFound(c.Params["workspaceId"])
 	}
 	switch ws.Status {
 	case workspace.StatusActive:

@@ -8,16 +8,18 @@ import (
 
 	"github.com/mangru/mangru/internal/auth/iam"
 	"github.com/mangru/mangru/internal/auth/sigv4"
+	"github.com/mangru/mangru/internal/awsquery"
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/server/workspace"
 )
 
-// Error is an answer other than success, in the form of AWS' REST-JSON.
+// Error is an answer other than success. It is written in the protocol that the
+// caller speaks.
 type Error struct {
 	Status  int
 	Code    string
 	Message string
-	// Extra members of the body on the control plane.
+	// Extra members of the body on the control plane, JSON only.
 	Extra map[string]any
 }
 
@@ -26,6 +28,14 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // workspaceType is the resource type in errors about workspaces.
 const workspaceType = "workspace"
+
+// Names that the edge itself gives; in the Query protocol they have others.
+const (
+	codeDenied           = "AccessDeniedException"
+	codeInternal         = "InternalServerException"
+	codeUnavailable      = "ServiceUnavailableException"
+	codeUnknownOperation = "UnknownOperationException"
+)
 
 // The reasons of a ValidationException.
 const (
@@ -52,6 +62,7 @@ func toError(err error, c map[string]string) *Error {
 	var own *Error
 	var sig *sigv4.Error
 	var denied *iam.DeniedError
+	var parameter *awsquery.Error
 	var bad *workspace.InvalidError
 	var conflict *workspace.ConflictError
 	var quota *workspace.QuotaError
@@ -65,7 +76,9 @@ func toError(err error, c map[string]string) *Error {
 	case errors.As(err, &sig):
 		return &Error{Status: sig.Status, Code: sig.Code, Message: sig.Message}
 	case errors.As(err, &denied):
-		return &Error{Status: http.StatusForbidden, Code: "AccessDeniedException", Message: denied.Error()}
+		return &Error{Status: http.StatusForbidden, Code: codeDenied, Message: denied.Error()}
+	case errors.As(err, &parameter):
+		return &Error{Status: http.StatusBadRequest, Code: parameter.Code, Message: parameter.Error()}
 	case errors.As(err, &bad):
 		return invalid(reasonField, bad.Field, bad.Error())
 	case errors.As(err, &conflict):
@@ -77,23 +90,87 @@ func toError(err error, c map[string]string) *Error {
 	case errors.Is(err, workspace.ErrNotFound):
 		return notFound(c["workspaceId"])
 	case errors.As(err, &wait) && wait.Unavailable():
-		return &Error{Status: http.StatusServiceUnavailable, Code: "ServiceUnavailableException", Message: wait.Error()}
+		return &Error{Status: http.StatusServiceUnavailable, Code: codeUnavailable, Message: wait.Error()}
 	}
-	return &Error{Status: http.StatusInternalServerError, Code: "InternalServerException", Message: "Internal error."}
+	return &Error{Status: http.StatusInternalServerError, Code: codeInternal, Message: "Internal error."}
 }
 
-// refuse answers with an error. The reason goes into the request's log line.
-func (rt *Router) refuse(w http.ResponseWriter, r *http.Request, t target, err error) {
-	e := toError(err, t.params)
+// queryCodes are the names that services of the Query protocol have for what is
+// refused at the edge.
+func queryCode(r sigv4.Reason) (status int, code string) {
+	switch r {
+	case sigv4.ReasonMissing:
+		return http.StatusForbidden, "MissingAuthenticationToken"
+	case sigv4.ReasonIncomplete:
+		return http.StatusBadRequest, "IncompleteSignature"
+	case sigv4.ReasonUnknownKey:
+		return http.StatusForbidden, "InvalidClientTokenId"
+	case sigv4.ReasonExpiredToken:
+		return http.StatusForbidden, "ExpiredToken"
+	case sigv4.ReasonExpired:
+		return http.StatusBadRequest, "RequestExpired"
+	case sigv4.ReasonThrottled:
+		return http.StatusBadRequest, "Throttling"
+	case sigv4.ReasonTooLarge:
+		return http.StatusRequestEntityTooLarge, "RequestEntityTooLarge"
+	case sigv4.ReasonBody:
+		return http.StatusBadRequest, "MalformedInput"
+	}
+	return http.StatusForbidden, "SignatureDoesNotMatch"
+}
+
+// inProtocol gives what is refused at the edge the status and name that the
+// protocol has for it. Errors of handlers are named by them.
+func inProtocol(p Protocol, e *Error, err error) *Error {
+	var sig *sigv4.Error
+	isSig := errors.As(err, &sig)
+	out := *e
+	switch p {
+	case Query:
+		switch {
+		case isSig:
+			out.Status, out.Code = queryCode(sig.Reason)
+		case e.Code == codeDenied:
+			out.Code = "AccessDenied"
+		case e.Code == codeInternal:
+			out.Code = "InternalFailure"
+		case e.Code == codeUnavailable:
+			out.Code = "ServiceUnavailable"
+		case e.Code == codeUnknownOperation:
+			out.Code, out.Status = "InvalidAction", http.StatusBadRequest
+		}
+	case JSON11:
+		// All that is the caller's fault has one status; the name tells.
+		if out.Status >= 400 && out.Status < 500 && out.Status != http.StatusRequestEntityTooLarge {
+			out.Status = http.StatusBadRequest
+		}
+	}
+	return &out
+}
+
+// refuse answers with an error in the caller's protocol. The reason goes into
+// the request's log line.
+func (rt *Router) refuse(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
+	e := inProtocol(x.protocol, toError(err, x.params), err)
+	x.status, x.code = e.Status, e.Code
+	requestID := httpserver.RequestID(r.Context())
 	if e.Status >= 500 {
-		rt.logger.Error("request failed", "request_id", httpserver.RequestID(r.Context()), "err", err)
+		rt.logger.Error("request failed", "request_id", requestID, "err", err)
 	}
 	httpserver.Annotate(r.Context(), slog.String("error", e.Code))
+	if e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	if x.protocol == Query {
+		// An error here is the connection's, and the log line has the status.
+		_ = awsquery.WriteError(w, e.Status, x.service.Namespace, e.Code, e.Message, requestID)
+		return
+	}
 	body := make(map[string]any, 2+len(e.Extra))
 	switch {
-	case t.data && e.Code == "AccessDeniedException":
+	case x.data && e.Code == codeDenied:
 		body["Message"] = e.Message
-	case t.data:
+	case x.data:
 		body["message"] = e.Message
 	default:
 		for k, v := range e.Extra {
@@ -102,18 +179,23 @@ func (rt *Router) refuse(w http.ResponseWriter, r *http.Request, t target, err e
 		body["__type"], body["message"] = e.Code, e.Message
 	}
 	w.Header().Set("x-amzn-errortype", e.Code)
-	if e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+	contentType := "application/json"
+	if x.protocol == JSON11 {
+		contentType = "application/x-amz-json-1.1"
 	}
-	writeJSON(w, e.Status, body)
+	writeJSONAs(w, contentType, e.Status, body)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
+	writeJSONAs(w, "application/json", status, v)
+}
+
+func writeJSONAs(w http.ResponseWriter, contentType string, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		status, b = http.StatusInternalServerError, []byte(`{"__type":"InternalServerException","message":"Internal error."}`)
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	_, _ = w.Write(b)
 }

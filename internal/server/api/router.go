@@ -4,12 +4,16 @@
 // on the route's resource, and only then handled; a route without a rule for
 // that keeps the server from starting.
 //
+// Three protocols share one address. The operation is in the path (REST-JSON),
+// in the header X-Amz-Target, which has to be signed (JSON 1.1), or in the
+// parameter Action of a form or a query (Query). What the signature covered is
+// what is looked at: nothing is read from two places.
+//
 // The verifier lends the request's body to the handler; it is gone when the
 // handler returns.
 package api
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,21 +23,33 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/mangru/mangru/internal/auth/iam"
 	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/httpserver"
+	"github.com/mangru/mangru/internal/server/workspace"
 )
 
 // Call is a request that has been verified and authorised.
 type Call struct {
-	Request   *http.Request
+	Request *http.Request
+	// Principal is the caller; empty in an Anonymous route that was called
+	// without a signature.
 	Principal iam.Principal
 	Service   string
 	Region    string
 	// Params are the decoded variable parts of the path.
 	Params map[string]string
-	// Form holds the parameters of a call in the Query protocol.
+	// Form holds the parameters of a call in the Query protocol, each with
+	// exactly one value. Those of a presigned URL are left out.
 	Form url.Values
+	// Context holds the condition keys of the request, lower-case, for
+	// operations that judge something themselves. Those that follow from the
+	// caller are not among them.
+	Context map[string][]string
+
+	workspace *workspace.Workspace // as the conditions found it
 }
 
 // Protocol is how an operation is found in a request, and its errors written.
@@ -60,11 +76,12 @@ type Route struct {
 	// for all that remain.
 	Path string
 	// Action and Resource are what the caller has to be authorised for. Both
-	// are required.
+	// are required, except where Anonymous or NoPermission say otherwise.
 	Action   string
 	Resource func(*Call) (string, error)
-	// Anonymous routes take no signature: the operation finds out by itself who
-	// calls (AssumeRoleWithWebIdentity). Call.Principal is then empty.
+	// Anonymous routes need no signature: the operation finds out by itself who
+	// calls (AssumeRoleWithWebIdentity). A signature that comes along is
+	// verified all the same.
 	Anonymous bool
 	// NoPermission routes take any authenticated caller (GetCallerIdentity).
 	NoPermission bool
@@ -74,7 +91,8 @@ type Route struct {
 	// ResourcePolicy gives the policy that is attached to the resource, "" for
 	// none. May be nil.
 	ResourcePolicy func(*Call) (string, error)
-	// Data says that errors have the data plane's form.
+	// Data says that errors have the data plane's form, and that the audit log
+	// may leave the call out.
 	Data bool
 	// MaxBody bounds the body in bytes, MaxBodyKnob names its setting. Zero
 	// means 1 MiB.
@@ -93,6 +111,9 @@ type Service struct {
 	// Protocol of all its routes. In JSON11 and Query, Route.Name is the
 	// operation and Method and Path are not used.
 	Protocol Protocol
+	// TargetPrefix is what X-Amz-Target has before the operation in the JSON 1.1
+	// protocol, such as "AWSIdentityStore".
+	TargetPrefix string
 	// Namespace is the XML namespace of answers in the Query protocol, Version
 	// its API version.
 	Namespace, Version string
@@ -115,12 +136,19 @@ type Config struct {
 	Services   []Service
 	Verifier   Verifier
 	Authorizer iam.Authorizer
+	// Proxies are believed about where a request comes from.
+	Proxies httpserver.Proxies
+	// Audit takes a record of every decision. Nil means none is kept.
+	Audit Audit
+	// Registerer takes the counters. Nil means none are kept.
+	Registerer prometheus.Registerer
 }
 
 // Router is the http.Handler of all AWS-shaped APIs.
 type Router struct {
-	cfg    Config
-	logger *slog.Logger
+	cfg     Config
+	logger  *slog.Logger
+	refused *prometheus.CounterVec
 }
 
 const defaultMaxBody = 1 << 20
@@ -130,122 +158,127 @@ func NewRouter(cfg Config, logger *slog.Logger) (*Router, error) {
 	if cfg.Verifier == nil || cfg.Authorizer == nil {
 		return nil, errors.New("api: verifier and authorizer are required")
 	}
-	seen := make(map[string]string)
+	cfg.Services = slices.Clone(cfg.Services)
+	seen := make(map[string]bool)
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		if s.Name == "" {
-			return nil, errors.New("api: a service has no name")
+		if err := s.check(); err != nil {
+			return nil, err
 		}
 		s.Routes = slices.Clone(s.Routes)
 		for j := range s.Routes {
 			r := &s.Routes[j]
-			where := s.Name + " " + r.Method + " " + r.Path
-			switch {
-			case r.Name == "" || r.Method == "" || !strings.HasPrefix(r.Path, "/"):
-				return nil, fmt.Errorf("api: route %q is not complete", where)
-			case !strings.Contains(r.Action, ":") || r.Resource == nil:
-				return nil, fmt.Errorf("api: route %q has no authorisation rule", where)
-			case r.Handle == nil:
-				return nil, fmt.Errorf("api: route %q has no handler", where)
-			case seen[where] != "":
+			where := s.where(r)
+			if err := r.check(s, where); err != nil {
+				return nil, err
+			}
+			if seen[where] {
 				return nil, fmt.Errorf("api: route %q is there twice", where)
 			}
-			seen[where] = r.Name
-			r.segments = strings.Split(r.Path[1:], "/")
+			seen[where] = true
+			r.segments = strings.Split(strings.TrimPrefix(r.Path, "/"), "/")
 			if r.MaxBody == 0 {
 				r.MaxBody = defaultMaxBody
 			}
 		}
 	}
-	return &Router{cfg: cfg, logger: logger}, nil
-}
-
-// target is where a request goes. The route is nil when the service has none
-// like it.
-type target struct {
-	service *Service
-	route   *Route
-	params  map[string]string
-	data    bool // errors in the data plane's form
-}
-
-// ServeHTTP implements http.Handler.
-func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	parsed, err := sigv4.Parse(r)
-	t := rt.find(r, parsed)
-	if err != nil {
-		var e *sigv4.Error
-		if errors.As(err, &e) {
-			rt.cfg.Verifier.Refused(e.Reason)
-		}
-		rt.refuse(w, r, t, err)
-		return
-	}
-	if err := rt.serve(w, r, parsed, t); err != nil {
-		rt.refuse(w, r, t, err)
-	}
-}
-
-func (rt *Router) serve(w http.ResponseWriter, r *http.Request, parsed *sigv4.Parsed, t target) error {
-	want := sigv4.Expect{Service: t.service.Name, MaxBody: defaultMaxBody}
-	if t.route != nil {
-		want.MaxBody, want.MaxBodyKnob = t.route.MaxBody, t.route.MaxBodyKnob
-	}
-	v, err := rt.cfg.Verifier.Verify(r, parsed, want)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Body.Close() }()
-	p, ok := v.Identity.(iam.Principal)
-	if !ok || p.ARN == "" {
-		return errors.New("verified request without an identity")
-	}
-	httpserver.SetPrincipal(r.Context(), p.ARN)
-	if len(v.Tolerances) > 0 {
-		httpserver.Annotate(r.Context(), slog.Any("tolerated", v.Tolerances))
-	}
-	if t.route == nil {
-		return &Error{Status: http.StatusNotFound, Code: "UnknownOperationException",
-			Message: "No operation of service '" + t.service.Name + "' is at this method and path."}
-	}
-	if r.Header.Get("X-Scope-Orgid") != "" {
-		return &Error{Status: http.StatusForbidden, Code: "AccessDeniedException",
-			Message: "The header 'X-Scope-OrgID' is not accepted: the workspace in the path says whose data is meant."}
-	}
-	inner := r.WithContext(iam.WithPrincipal(r.Context(), p))
-	c := &Call{Request: inner, Principal: p, Service: v.Service, Region: v.Region, Params: t.params}
-	resource, err := t.route.Resource(c)
-	if err != nil {
-		return err
-	}
-	if err := rt.cfg.Authorizer.Authorize(inner.Context(), iam.Request{Principal: p, Action: t.route.Action, Resource: resource}); err != nil {
-		return err
-	}
-	return t.route.Handle(w, c)
-}
-
-// find tells which service and route a request is for: by the signing scope,
-// then by the host, then by the path. It decides nothing about permission.
-func (rt *Router) find(r *http.Request, parsed *sigv4.Parsed) target {
-	// The path that the strict signature covers is the one that is served.
-	path := sigv4.NormalizePath(sigv4.RawPath(r))
-	services := rt.byHost(r.Host)
-	t := target{service: services[0], data: isDataPath(path)}
-	if parsed != nil {
-		for _, s := range services {
-			if s.Name == parsed.Service {
-				services = []*Service{s}
-				t.service = s
-				break
-			}
+	rt := &Router{cfg: cfg, logger: logger, refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mangru_api_refused_total", Help: "Requests refused at the edge for another reason than their signature.",
+	}, []string{"service", "reason"})}
+	if cfg.Registerer != nil {
+		if err := cfg.Registerer.Register(rt.refused); err != nil {
+			return nil, fmt.Errorf("register edge metrics: %w", err)
 		}
 	}
-	for _, s := range services {
-		if route, params := s.match(r.Method, path); route != nil {
-			return target{service: s, route: route, params: params, data: route.Data}
+	return rt, nil
+}
+
+func (s *Service) check() error {
+	switch {
+	case s.Name == "":
+		return errors.New("api: a service has no name")
+	case s.Protocol == JSON11 && s.TargetPrefix == "":
+		return fmt.Errorf("api: service %q has no target prefix", s.Name)
+	case s.Protocol == Query && (s.Version == "" || s.Namespace == ""):
+		return fmt.Errorf("api: service %q has no version or namespace", s.Name)
+	}
+	return nil
+}
+
+// where tells a route from all others.
+func (s *Service) where(r *Route) string {
+	switch s.Protocol {
+	case JSON11:
+		return s.Name + " " + s.TargetPrefix + "." + r.Name
+	case Query:
+		return s.Name + " " + s.Version + " " + r.Name
+	}
+	return s.Name + " " + r.Method + " " + r.Path
+}
+
+// check refuses a route that is not complete or that nothing guards.
+func (r *Route) check(s *Service, where string) error {
+	atPath := r.Method != "" && strings.HasPrefix(r.Path, "/")
+	switch {
+	case r.Name == "" || s.Protocol == RESTJSON && !atPath || s.Protocol != RESTJSON && r.Method+r.Path != "":
+		return fmt.Errorf("api: route %q is not complete", where)
+	case r.Anonymous && !mayBeAnonymous(s.Name, r.Name):
+		return fmt.Errorf("api: route %q is not among those that take unsigned requests", where)
+	case r.NoPermission && !mayNeedNoPermission(s.Name, r.Name):
+		return fmt.Errorf("api: route %q is not among those that take any caller", where)
+	case !r.Anonymous && !r.NoPermission && (!strings.Contains(r.Action, ":") || r.Resource == nil):
+		return fmt.Errorf("api: route %q has no authorisation rule", where)
+	case r.Handle == nil:
+		return fmt.Errorf("api: route %q has no handler", where)
+	}
+	return nil
+}
+
+// mayBeAnonymous lists the operations that take an unsigned request. They judge
+// a token in it themselves. A new one belongs here only after a review.
+func mayBeAnonymous(service, name string) bool {
+	switch service + ":" + name {
+	case "sts:AssumeRoleWithWebIdentity", "eks-auth:AssumeRoleForPodIdentity":
+		return true
+	}
+	return false
+}
+
+// mayNeedNoPermission lists the operations that any authenticated caller may
+// use: what they tell or give is the caller's own, or, with AssumeRole, the
+// role's trust policy decides. A new one belongs here only after a review.
+func mayNeedNoPermission(service, name string) bool {
+	switch service + ":" + name {
+	case "sts:GetCallerIdentity", "sts:GetSessionToken", "sts:AssumeRole":
+		return true
+	}
+	return false
+}
+
+// RouteInfo describes a route to those that list them.
+type RouteInfo struct {
+	Service string
+	// Protocol, TargetPrefix and Version are the service's.
+	Protocol              Protocol
+	TargetPrefix, Version string
+	Name, Method, Path    string
+	Action                string
+	Anonymous             bool
+	NoPermission          bool
+	Data                  bool
+}
+
+// Routes lists every operation that is served.
+func (rt *Router) Routes() []RouteInfo {
+	var out []RouteInfo
+	for _, s := range rt.cfg.Services {
+		for _, r := range s.Routes {
+			out = append(out, RouteInfo{Service: s.Name, Protocol: s.Protocol, TargetPrefix: s.TargetPrefix, Version: s.Version,
+				Name: r.Name, Method: r.Method, Path: r.Path, Action: r.Action,
+				Anonymous: r.Anonymous, NoPermission: r.NoPermission, Data: r.Data})
 		}
 	}
-	return t
+	return out
 }
 
 // byHost returns the services that a host name stands for: those of a virtual
@@ -286,6 +319,7 @@ func splitVirtualHost(host, domain string) (first, region string, ok bool) {
 	return first, region, ok
 }
 
+// match finds the route of a REST-JSON service.
 func (s *Service) match(method, path string) (*Route, map[string]string) {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	for i := range s.Routes {
@@ -338,27 +372,4 @@ func (r *Route) match(parts []string) (map[string]string, bool) {
 func isDataPath(path string) bool {
 	parts := strings.SplitN(path, "/", 5)
 	return len(parts) == 5 && parts[1] == "workspaces" && (parts[3] == "api" || parts[3] == "alertmanager")
-}
-
-// KeyStore is where access keys are.
-type KeyStore interface {
-	LookupKey(ctx context.Context, id string) (iam.AccessKey, error)
-}
-
-// Keys lets the signature verifier ask a KeyStore.
-func Keys(s KeyStore) sigv4.Keys { return keys{s} }
-
-type keys struct{ store KeyStore }
-
-// LookupKey implements sigv4.Keys. Long-lived keys come without session token;
-// one that is sent along belongs to no key here.
-func (k keys) LookupKey(ctx context.Context, id, sessionToken string) (sigv4.Key, error) {
-	key, err := k.store.LookupKey(ctx, id)
-	if errors.Is(err, iam.ErrNoSuchEntity) || err == nil && sessionToken != "" {
-		return sigv4.Key{}, sigv4.ErrUnknownKey
-	}
-	if err != nil {
-		return sigv4.Key{}, err
-	}
-	return sigv4.Key{Secret: key.Secret, Identity: key.Principal}, nil
 }

@@ -88,6 +88,11 @@ func open(t *testing.T, change func(*APSConfig, *Config)) *fixture {
 	return f
 }
 
+func sha(body string) string {
+	sum := sha256.Sum256([]byte(body))
+	return hex.EncodeToString(sum[:])
+}
+
 // send signs, unless the key is empty, and sends.
 func (f *fixture) send(t *testing.T, key iam.AccessKey, method, target, body string) *httptest.ResponseRecorder {
 	t.Helper()
@@ -105,62 +110,6 @@ func (f *fixture) send(t *testing.T, key iam.AccessKey, method, target, body str
 	w := httptest.NewRecorder()
 	f.router.ServeHTTP(w, r)
 	return w
-}
-
-func (f *fixture) user(t *testing.T, name string, policies ...string) iam.AccessKey {
-	t.Helper()
-	ctx := context.Background()
-	_, err := f.identity.CreateUser(ctx, iam.DefaultAccount, name)
-	require.NoError(t, err)
-	for _, p := range policies {
-		require.NoError(t, f.identity.AttachUserPolicy(ctx, iam.DefaultAccount, name, p))
-	}
-	k, err := f.identity.CreateAccessKey(ctx, iam.DefaultAccount, name)
-	require.NoError(t, err)
-	return k
-}
-
-// TestEveryRouteRefuses walks the whole table with every wrong identity.
-func TestEveryRouteRefuses(t *testing.T) {
-	f := open(t, nil)
-	fill := strings.NewReplacer("{workspaceId}", f.ws, "{name}", "job",
-		"{resourceArn...}", "arn%3Aaws%3Aaps%3Aus-east-1%3A000000000000%3Aworkspace%2F"+f.ws)
-	wrong := f.admin
-	wrong.Secret = "guess"
-	unknown := f.admin
-	unknown.ID = "AKIAIOSFODNN7EXAMPLE"
-	retired := f.user(t, "retired", iam.PolicyAdministratorAccess)
-	require.NoError(t, f.identity.SetAccessKeyActive(context.Background(), retired.ID, false))
-	callers := map[string]struct {
-		key  iam.AccessKey
-		code string
-	}{
-		"nobody":         {iam.AccessKey{}, "MissingAuthenticationTokenException"},
-		"wrong secret":   {wrong, "InvalidSignatureException"},
-		"unknown key":    {unknown, "UnrecognizedClientException"},
-		"inactive key":   {retired, "UnrecognizedClientException"},
-		"no permissions": {f.user(t, "none"), "AccessDeniedException"},
-	}
-	allowed := map[string]map[string]bool{iam.PolicyPrometheusWrite: {"aps:RemoteWrite": true},
-		iam.PolicyPrometheusQuery: {"aps:QueryMetrics": true, "aps:GetLabels": true, "aps:GetSeries": true, "aps:GetMetricMetadata": true}}
-	some := map[string]iam.AccessKey{iam.PolicyPrometheusWrite: f.user(t, "w", iam.PolicyPrometheusWrite), iam.PolicyPrometheusQuery: f.user(t, "q", iam.PolicyPrometheusQuery)}
-	require.Greater(t, len(f.service.Routes), 20)
-	for _, route := range f.service.Routes {
-		path := fill.Replace(route.Path)
-		for who, c := range callers {
-			w := f.send(t, c.key, route.Method, path, "")
-			require.Equal(t, 403, w.Code, "%s as %s: %s", route.Name, who, w.Body)
-			require.Equal(t, c.code, w.Header().Get("x-amzn-errortype"), "%s as %s", route.Name, who)
-		}
-		for policy, key := range some {
-			w := f.send(t, key, route.Method, path, "")
-			if denied := w.Header().Get("x-amzn-errortype") == "AccessDeniedException"; denied == allowed[policy][route.Action] {
-				t.Errorf("%s %s with %s: %d %s", route.Method, route.Path, policy, w.Code, w.Body)
-			}
-		}
-	}
-	_, err := f.workspaces.Get(context.Background(), iam.DefaultAccount, f.ws)
-	require.NoError(t, err, "the workspace outlived it all")
 }
 
 func TestRouteWithoutRuleDoesNotStart(t *testing.T) {
@@ -294,6 +243,39 @@ func TestEndpoint(t *testing.T) {
 			require.InDelta(t, float64(time.Now().Unix()), out.Workspace.CreatedAt, 60)
 		})
 	}
+}
+
+func TestTagsAreConditions(t *testing.T) {
+	asked := &judge{}
+	f := open(t, func(_ *APSConfig, c *Config) { c.Authorizer = asked })
+	require.NoError(t, f.workspaces.Tag(context.Background(), iam.DefaultAccount, f.ws, map[string]string{"Env": "prod"}))
+	arn := "/tags/arn%3Aaws%3Aaps%3Aus-east-1%3A000000000000%3Aworkspace%2F" + f.ws
+	for _, tc := range []struct {
+		method, path, body string
+		want               map[string][]string
+	}{
+		{"GET", "/workspaces/" + f.ws, "", map[string][]string{"aws:resourcetag/env": {"prod"}}},
+		{"GET", "/workspaces/" + f.ws + "/api/v1/query", "", map[string][]string{"aws:resourcetag/env": {"prod"}}},
+		{"GET", "/workspaces/ws-none/api/v1/query", "", nil},
+		{"POST", "/workspaces", `{"alias":"x","tags":{"Team":"t"}}`, map[string][]string{"aws:requesttag/team": {"t"}, "aws:tagkeys": {"Team"}}},
+		{"POST", arn, `{"tags":{"Team":"t"}}`, map[string][]string{"aws:resourcetag/env": {"prod"}, "aws:requesttag/team": {"t"}, "aws:tagkeys": {"Team"}}},
+		{"DELETE", arn + "?tagKeys=Team", "", map[string][]string{"aws:resourcetag/env": {"prod"}, "aws:resourcetag/team": {"t"}, "aws:tagkeys": {"Team"}}},
+	} {
+		asked.asked = nil
+		f.send(t, f.admin, tc.method, tc.path, tc.body)
+		require.Len(t, asked.asked, 1, tc.path)
+		for key, values := range asked.asked[0].Context {
+			if strings.Contains(key, "tag") {
+				require.Equal(t, tc.want[key], values, "%s %s %s", tc.method, tc.path, key)
+				delete(tc.want, key)
+			}
+		}
+		require.Empty(t, tc.want, tc.path)
+	}
+	asked.asked = nil
+	w := f.send(t, f.admin, "POST", "/workspaces", `{"tags":{"Team":`)
+	require.Equal(t, 400, w.Code)
+	require.Empty(t, asked.asked, "what cannot be read is not judged")
 }
 
 func TestInternalErrorsTellNothing(t *testing.T) {

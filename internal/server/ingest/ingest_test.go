@@ -21,39 +21,29 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/mangru/mangru/internal/server/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const ws = "ws-1"
 
-// target is a real database.
+// target is a real workspace, with commits that fail when told to.
 type target struct {
-	*tsdb.DB
-	mu       sync.Mutex
-	values   map[any]any
-	metadata map[string][3]string
-	commit   error
+	*store.Handle
+	f *fixture
 }
 
-func (d *target) NumSeries() uint64 { return d.Head().NumSeries() }
-func (d *target) Release()          {}
-func (d *target) SetMetadata(family, typ, help, unit string) bool {
-	d.metadata[family] = [3]string{typ, help, unit}
-	return true
-}
-
-func (d *target) Value(key any, create func() any) any {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, ok := d.values[key]; !ok {
-		d.values[key] = create()
+func (t target) Appender(ctx context.Context) storage.Appender {
+	app := t.Handle.Appender(ctx)
+	if t.f.commit != nil {
+		return failingAppender{app, t.f.commit}
 	}
-	return d.values[key]
+	return app
 }
 
 type failingAppender struct {
@@ -66,33 +56,50 @@ func (a failingAppender) Commit() error {
 	return a.err
 }
 
-func (d *target) Appender(ctx context.Context) storage.Appender {
-	if d.commit != nil {
-		return failingAppender{d.DB.Appender(ctx), d.commit}
-	}
-	return d.DB.Appender(ctx)
-}
-
 type fixture struct {
 	*Handler
-	db  *target
-	now time.Time
+	store       *store.Store
+	storeConfig store.Config
+	now         time.Time
+	commit      error
 }
 
-func open(t testing.TB, l Limits) *fixture {
+// open makes a handler over a store. The limits are those of change, if given.
+func open(t testing.TB, l Limits, change ...func(*Config, *store.Config)) *fixture {
 	t.Helper()
-	opts := tsdb.DefaultOptions()
-	opts.OutOfOrderTimeWindow = time.Minute.Milliseconds()
-	opts.EnableExemplarStorage, opts.MaxExemplars = true, 100
-	db, err := tsdb.Open(t.TempDir(), nil, nil, opts, nil)
+	f := &fixture{now: time.UnixMilli(1_800_000_000_000)}
+	cfg := Config{Limits: l, Now: func() time.Time { return f.now }, Registerer: prometheus.NewRegistry(), Series: NewSeriesCounts(),
+		Open: func(ctx context.Context, id string) (Target, error) {
+			h, err := f.store.AcquireWrite(ctx, id)
+			return target{h, f}, err
+		}}
+	storeCfg := store.Config{Dir: t.TempDir(), MaxExemplars: 100, MinFreeDisk: -1, SeriesCallback: cfg.Series.Callback}
+	for _, c := range change {
+		c(&cfg, &storeCfg)
+	}
+	f.storeConfig = storeCfg
+	var err error
+	f.store, err = store.New(storeCfg, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	f := &fixture{now: time.UnixMilli(1_800_000_000_000),
-		db: &target{DB: db, values: map[any]any{}, metadata: map[string][3]string{}}}
-	f.Handler, err = New(Config{Limits: l, Now: func() time.Time { return f.now }, Registerer: prometheus.NewRegistry(),
-		Open: func(context.Context, string) (Target, error) { return f.db, nil }}, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { require.NoError(t, f.store.Close(context.Background())) })
+	require.NoError(t, f.store.Create(context.Background(), ws))
+	f.Handler, err = New(cfg, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return f
+}
+
+// db returns the workspace's database for the time of the test.
+func (f *fixture) db(t testing.TB) *store.Handle {
+	t.Helper()
+	h, err := f.store.AcquireRead(context.Background(), ws)
+	require.NoError(t, err)
+	t.Cleanup(h.Release)
+	return h
+}
+
+func (f *fixture) cache(t testing.TB) *seriesCache {
+	t.Helper()
+	return f.db(t).Value(cacheKey{}, nil).(*seriesCache)
 }
 
 func encode(series ...prompb.TimeSeries) []byte {
@@ -121,7 +128,7 @@ func (f *fixture) post(t testing.TB, body []byte) (int, string) {
 
 func (f *fixture) read(t testing.TB) map[string][]float64 {
 	t.Helper()
-	q, err := f.db.Querier(math.MinInt64, math.MaxInt64)
+	q, err := f.db(t).Querier(math.MinInt64, math.MaxInt64)
 	require.NoError(t, err)
 	defer func() { _ = q.Close() }()
 	out := map[string][]float64{}
@@ -134,6 +141,16 @@ func (f *fixture) read(t testing.TB) map[string][]float64 {
 		}
 	}
 	require.NoError(t, set.Err())
+	return out
+}
+
+func (f *fixture) metadata(t testing.TB) map[string][3]string {
+	t.Helper()
+	out := map[string][3]string{}
+	f.db(t).EachMetadata("", func(family, typ, help, unit string) bool {
+		out[family] = [3]string{typ, help, unit}
+		return true
+	})
 	return out
 }
 
@@ -158,18 +175,18 @@ func TestKnownSeriesGoByReference(t *testing.T) {
 		f.now = f.now.Add(time.Second)
 	}
 	require.Equal(t, map[string][]float64{`{__name__="a"}`: {0, 1, 2}, `{__name__="b"}`: {10, 11, 12}}, f.read(t))
-	cache := f.db.values[cacheKey{}].(*refCache)
+	cache := f.cache(t)
 	require.Equal(t, 2, cache.size())
 
 	// A reference to a series that has left memory is found out and renewed.
 	msg := f.one(5, "__name__", "a")
-	key := cache.key(mustLabelBytes(t, msg))
-	require.NotZero(t, cache.get(key))
-	cache.put(key, 999_999)
+	at := cache.find(cache.bytesKey(mustLabelBytes(t, msg)), 0)
+	require.NotZero(t, cache.entries[at].ref)
+	cache.entries[at].ref = 999_999
 	code, body := f.post(t, encode(msg))
 	require.Equal(t, 200, code, body)
 	require.Equal(t, []float64{0, 1, 2, 5}, f.read(t)[`{__name__="a"}`])
-	require.NotEqual(t, storage.SeriesRef(999_999), cache.get(key))
+	require.NotEqual(t, storage.SeriesRef(999_999), cache.entries[at].ref)
 }
 
 func mustLabelBytes(t testing.TB, ts prompb.TimeSeries) []byte {
@@ -180,24 +197,42 @@ func mustLabelBytes(t testing.TB, ts prompb.TimeSeries) []byte {
 	return b
 }
 
-func TestReferencesOfEndedSeriesGo(t *testing.T) {
+func TestEndedSeriesLeaveTheCache(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	c := newRefCache(now)
-	a, b := c.key([]byte("a")), c.key([]byte("b"))
+	c := newSeriesCache(now)
+	a, b := c.bytesKey([]byte("a")), c.bytesKey([]byte("b"))
 	require.NotEqual(t, a, b)
-	c.put(a, 1)
-	c.put(b, 2)
+	c.add(a, 1, 0)
+	c.add(b, 2, 0)
 	for range 3 {
-		now = now.Add(refTurn)
-		c.turn(now)
-		require.Equal(t, storage.SeriesRef(1), c.get(a))
+		now = now.Add(cacheTurn)
+		c.tidy(now, 2)
+		at := c.find(a, 0)
+		require.Equal(t, storage.SeriesRef(1), c.entries[at].ref)
+		c.entries[at].touch(c.turn)
 	}
-	require.Zero(t, c.get(b))
+	require.Negative(t, c.find(b, 0))
+	require.Equal(t, 1, c.size())
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c := newSeriesCache(now)
+	for i := range minCache + 5 {
+		k := c.bytesKey(fmt.Append(nil, i))
+		c.add(k, storage.SeriesRef(i+1), 0)
+		require.Equal(t, storage.SeriesRef(i+1), c.entries[c.find(k, 0)].ref)
+	}
+	c.tidy(now, 2)
+	require.Equal(t, minCache+5, c.size(), "four for each series are no reason")
+	c.tidy(now, 1)
+	require.Zero(t, c.size())
+	c.add(c.bytesKey([]byte("x")), 1, 0)
 	require.Equal(t, 1, c.size())
 }
 
 func TestDiscards(t *testing.T) {
-	limits := Limits{MaxLabels: 3, MaxLabelName: 10, MaxLabelValue: 10, MaxSeries: 3, MaxSampleAge: time.Hour, MaxSampleFuture: time.Minute}
+	limits := Limits{OutOfOrderWindow: time.Minute, MaxLabels: 3, MaxLabelName: 10, MaxLabelValue: 10, MaxSeries: 3, MaxSampleAge: time.Hour, MaxSampleFuture: time.Minute}
 	late := func(f *fixture, d time.Duration) prompb.TimeSeries {
 		ts := f.one(1, "__name__", "ok")
 		ts.Samples[0].Timestamp += d.Milliseconds()
@@ -276,15 +311,15 @@ func TestHistogramsExemplarsMetadata(t *testing.T) {
 	require.NoError(t, err)
 	code, body := f.post(t, snappy.Encode(nil, msg))
 	require.Equal(t, 200, code, body)
-	require.Equal(t, map[string][3]string{"c": {"counter", "H", "U"}}, f.db.metadata)
+	require.Equal(t, map[string][3]string{"c": {"counter", "H", "U"}}, f.metadata(t))
 	require.Equal(t, 2.0, testutil.ToFloat64(f.metrics.stored.WithLabelValues(ws)))
-	q, err := f.db.Querier(0, math.MaxInt64)
+	q, err := f.db(t).Querier(0, math.MaxInt64)
 	require.NoError(t, err)
 	defer func() { _ = q.Close() }()
 	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "h"))
 	require.True(t, set.Next())
 	require.Equal(t, chunkenc.ValHistogram, set.At().Iterator(nil).Next())
-	eq, err := f.db.ExemplarQuerier(context.Background())
+	eq, err := f.db(t).ExemplarQuerier(context.Background())
 	require.NoError(t, err)
 	got, err := eq.Select(0, math.MaxInt64, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "__name__", "c")})
 	require.NoError(t, err)
@@ -307,7 +342,7 @@ func TestWholeRequestRefused(t *testing.T) {
 	set := func(k, v string) func(*http.Request) { return func(r *http.Request) { r.Header.Set(k, v) } }
 	good := encode(f.one(1, "__name__", "a"))
 	require.Equal(t, 415, post(set("Content-Type", "application/json"), good))
-	require.Equal(t, 415, post(set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request"), good))
+	require.Equal(t, 415, post(set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v3.Request"), good))
 	require.Equal(t, 415, post(set("Content-Encoding", "gzip"), good))
 	require.Equal(t, 200, post(set("Content-Type", "application/x-protobuf;proto=prometheus.WriteRequest"), good))
 	require.Equal(t, 400, post(set("A", "b"), []byte("x")))
@@ -325,15 +360,15 @@ func (waiting) Unavailable() bool { return true }
 
 func TestFailureToStoreIsNotAcknowledged(t *testing.T) {
 	f := open(t, Limits{})
-	f.db.commit = waiting{errors.New("no space left")}
+	f.commit = waiting{errors.New("no space left")}
 	code, body := f.post(t, encode(f.one(1, "__name__", "a")))
 	require.Equal(t, 503, code)
 	require.Contains(t, body, "no space left")
 	require.Zero(t, testutil.ToFloat64(f.metrics.stored.WithLabelValues(ws)))
-	f.db.commit = errors.New("broken")
+	f.commit = errors.New("broken")
 	err := f.ServeWorkspace(httptest.NewRecorder(), httptest.NewRequest("POST", "/", bytes.NewReader(encode(f.one(1, "__name__", "a")))), ws)
 	require.ErrorContains(t, err, "broken")
-	f.db.commit = nil
+	f.commit = nil
 	code, _ = f.post(t, encode(f.one(1, "__name__", "a")))
 	require.Equal(t, 200, code)
 	require.Equal(t, []float64{1}, f.read(t)[`{__name__="a"}`])
@@ -366,30 +401,4 @@ func TestParallelWriters(t *testing.T) {
 	for name, v := range f.read(t) {
 		require.Len(t, v, 50, name)
 	}
-}
-
-func BenchmarkKnownSeries(b *testing.B) {
-	f := open(b, Limits{})
-	const n = 2000
-	bodies := make([][]byte, 0, 64)
-	for i := range cap(bodies) {
-		var series []prompb.TimeSeries
-		for s := range n {
-			ts := f.one(float64(s), "__name__", "container_cpu_usage_seconds_total", "container", "app", "cpu", "total",
-				"instance", "node-1", "job", "kubelet", "namespace", "default", "pod", fmt.Sprintf("pod-%d", s))
-			ts.Samples[0].Timestamp += int64(i) * 10
-			series = append(series, ts)
-		}
-		bodies = append(bodies, encode(series...))
-	}
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		w := httptest.NewRecorder()
-		if err := f.ServeWorkspace(w, httptest.NewRequest("POST", "/", bytes.NewReader(bodies[i%len(bodies)])), ws); err != nil || w.Code != 200 {
-			b.Fatal(err, w.Code, w.Body)
-		}
-		i++
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/sample")
 }

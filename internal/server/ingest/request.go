@@ -4,268 +4,300 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
-	"unicode/utf8"
-	"unsafe"
 
-	commonmodel "github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/mangru/mangru/internal/wire"
 )
 
-// request is the state of one remote-write request, reused for the next.
+// request is the state of one write request, reused for the next. Its methods
+// are in three files: here it begins and ends, append.go takes samples in, and
+// resolve.go reads labels.
 type request struct {
 	h         *Handler
 	target    Target
 	workspace string
+	limits    Limits
+	now       time.Time
 	app       storage.Appender
-	cache     *refCache
+	cache     *seriesCache
+	count     *seriesCount
 
-	msg      []byte
-	dec      wire.Decoder
-	views    []wire.LabelView
-	exLabels []wire.LabelView
-	builder  labels.ScratchBuilder
+	message message
+	body    []byte // as it came, if nobody else holds it
+	msg     []byte // decompressed
+	v1      wire.Decoder
+	v2      wire.DecoderV2
+	symbols []seriesKey     // of v2's symbols
+	sets    []labels.Labels // the series of an OTLP request, for verify
+
+	views   []wire.LabelView
+	refs    []uint32
+	builder labels.ScratchBuilder
+	hist    wire.Histogram
+
+	s       series
+	id      uint32 // among the requests of the cache
+	moved   uint32 // of the cache, at the beginning
+	guess   int    // the next series' place in the cache
+	book    []booked
+	hists   []storedHistogram
+	fresh   []freshSeries
+	renewed []renewedSeries
+
+	verdicts  []verdict // by number of a replica
+	duplicate uint16    // a replica whose samples were dropped
 
 	oldest, newest int64 // bounds of sample times, milliseconds
-	stored         int
+	newestStored   int64 // in the database, at the beginning
+	written        written
+	deduplicated   int
+	described      int // metadata met
+	lastFamily     uint64
 	discarded      map[reason]int
 	first          string // the first error, for the sender
 }
 
-// cacheKey is the key of the reference cache among a database's values.
+// message is a kind of request.
+type message uint8
+
+const (
+	messageV1 message = iota
+	messageV2
+	messageOTLP
+)
+
+// written is how much of a request was stored, or was there before.
+type written struct{ samples, histograms, exemplars int }
+
+// booked is a sample that was given to the database and is not committed yet.
+type booked struct {
+	time   int64
+	bits   uint64 // the float's; a hash for others, zero if it is not known
+	place  int32  // in the cache; negative: -1-place in fresh
+	series uint32 // which one of the message
+	hist   int32  // place in hists
+	kind   kind
+	absent bool // it turned out not to be stored
+}
+
+type storedHistogram struct {
+	h  *histogram.Histogram
+	fh *histogram.FloatHistogram
+}
+
+// freshSeries will be entered into the cache.
+type freshSeries struct {
+	key      seriesKey
+	ref      storage.SeriesRef
+	group    uint16
+	metadata uint32
+	place    int32 // in the cache, at the end
+}
+
+// renewedSeries is one whose reference has changed.
+type renewedSeries struct {
+	place int32
+	ref   storage.SeriesRef
+}
+
+// cacheKey is the key of the cache among a database's values.
 type cacheKey struct{}
 
-func (q *request) begin(h *Handler, t Target, workspace string) {
-	q.h, q.target, q.workspace = h, t, workspace
-	q.cache = t.Value(cacheKey{}, func() any { return newRefCache(h.cfg.Now()) }).(*refCache)
-	now, l := h.cfg.Now(), &h.cfg.Limits
-	q.cache.turn(now)
-	q.oldest, q.newest = -1<<62, 1<<62
+func (q *request) begin(h *Handler, t Target, workspace string, l *Limits, m message) {
+	q.h, q.target, q.workspace, q.limits, q.message = h, t, workspace, *l, m
+	q.now = h.cfg.Now()
+	q.cache = t.Value(cacheKey{}, func() any { return newSeriesCache(q.now) }).(*seriesCache)
+	q.count = h.cfg.Series.get(workspace)
+	q.oldest, q.newest = math.MinInt64, math.MaxInt64
 	if l.MaxSampleAge > 0 {
-		q.oldest = now.Add(-l.MaxSampleAge).UnixMilli()
+		q.oldest = q.now.Add(-l.MaxSampleAge).UnixMilli()
 	}
 	if l.MaxSampleFuture > 0 {
-		q.newest = now.Add(l.MaxSampleFuture).UnixMilli()
+		q.newest = q.now.Add(l.MaxSampleFuture).UnixMilli()
 	}
-	q.stored, q.first = 0, ""
+	q.newestStored = t.MaxTime()
+	q.id, q.guess = q.cache.requests.Add(1), 0
+	q.book, q.fresh, q.renewed = q.book[:0], q.fresh[:0], q.renewed[:0]
+	clear(q.verdicts)
+	q.duplicate = 0
+	q.written, q.deduplicated, q.described, q.lastFamily, q.first = written{}, 0, 0, 0, ""
 	clear(q.discarded)
+	q.useHA()
+}
+
+// useHA drops what the cache knows when replicas are told apart differently now.
+func (q *request) useHA() {
+	ha := q.limits.HA
+	if !ha.Enabled {
+		ha = HA{}
+	}
+	q.cache.mu.RLock()
+	q.moved = q.cache.moved
+	same := q.cache.ha == ha
+	q.cache.mu.RUnlock()
+	if same {
+		return
+	}
+	q.cache.mu.Lock()
+	defer q.cache.mu.Unlock()
+	if q.cache.ha != ha {
+		q.cache.ha = ha
+		q.cache.groups.clear()
+		q.cache.clear()
+	}
+	q.moved = q.cache.moved
 }
 
 // end drops what belongs to the request, so that the pool holds on to nothing.
 func (q *request) end() {
-	q.h, q.target, q.app, q.cache = nil, nil, nil, nil
-	q.dec.Reset(nil, wire.Limits{})
+	q.h, q.target, q.app, q.cache, q.count = nil, nil, nil, nil, nil
+	q.v1.Reset(nil, wire.Limits{})
+	q.v2.Reset(nil, wire.Limits{})
+	q.s = series{}
+	clear(q.hists)
+	q.hists = q.hists[:0]
+	clear(q.sets)
+	q.sets = q.sets[:0]
+	q.symbols = q.symbols[:0]
+	q.limits = Limits{}
+	clear(q.views[:cap(q.views)])
 }
 
-// store appends what is good. It returns an error when nothing was stored:
-// the message cannot be read, or the database refused to commit.
-func (q *request) store(ctx context.Context) error {
-	l := &q.h.cfg.Limits
-	q.dec.Reset(q.msg, wire.Limits{Series: max(l.MaxSeriesPerRequest, 0), Samples: max(l.MaxSamplesPerRequest, 0)})
+// maxPooled keeps what a rare huge request needed from staying in memory for good.
+const maxPooled = 8 << 20
+
+// small reports whether the request may wait for the next one.
+func (q *request) small() bool {
+	return cap(q.msg) <= maxPooled && cap(q.body) <= maxPooled && cap(q.book) <= maxPooled/32 && cap(q.symbols) <= maxPooled/16
+}
+
+// store appends what take gives and is good, and commits it. It returns an error
+// when nothing was stored.
+func (q *request) store(ctx context.Context, take func() error) error {
+	if q.count != nil {
+		if err := q.count.use(ctx, &q.limits, q.target.EachSeries); err != nil {
+			return err
+		}
+	}
 	q.app = q.target.Appender(ctx)
 	done := false
 	defer func() {
 		if !done {
-			_ = q.app.Rollback() // after Commit it does nothing
+			_ = q.app.Rollback()
 		}
 	}()
-	for q.dec.Next() {
-		q.appendSeries(q.dec.Series())
+	if err := q.locked(take); err != nil {
+		return err
 	}
-	if err := q.dec.Err(); err != nil {
-		return q.unreadable(err)
+	if err := q.checkRate(q.written.samples+q.written.histograms, q.described); err != nil {
+		return err
 	}
 	done = true
 	if err := q.app.Commit(); err != nil {
 		return fmt.Errorf("commit samples: %w", err)
 	}
-	for _, m := range q.dec.Metadata() {
-		q.target.SetMetadata(string(m.Family), metricType(m.Type), string(m.Help), string(m.Unit))
+	if l, ok := q.app.(interface{ LeftOut() int }); ok && l.LeftOut() > 0 {
+		if err := q.verify(ctx); err != nil {
+			// What was taken is stored; only the account of it is not exact.
+			q.h.logger.Error("samples that the database left out could not be told apart", "workspace", q.workspace,
+				"samples", l.LeftOut(), "err", err)
+			q.discard(reasonOther, l.LeftOut(), fmt.Sprintf("%d samples were left out at commit", l.LeftOut()))
+		}
 	}
-	q.h.metrics.count(q.workspace, q.stored, q.discarded)
+	q.remember()
+	m := q.h.metrics
+	m.stored.WithLabelValues(q.workspace).Add(float64(q.written.samples + q.written.histograms))
+	m.discard(q.workspace, q.discarded)
+	addIf(m.deduplicated, q.deduplicated, q.workspace)
 	return nil
 }
 
-func (q *request) unreadable(err error) error {
-	if errors.Is(err, wire.ErrTooLarge) {
-		err = fmt.Errorf("%w (settings limits.max_series_per_request and limits.max_samples_per_request)", err)
-		return &badRequestError{http.StatusRequestEntityTooLarge, "too_large", err}
+// locked holds the cache while samples are taken.
+func (q *request) locked(take func() error) error {
+	q.cache.mu.RLock()
+	defer q.cache.mu.RUnlock()
+	return take()
+}
+
+// breathe lets those in who wait to write to the cache, from time to time.
+func (q *request) breathe(series int) {
+	if series%256 == 255 {
+		q.cache.mu.RUnlock()
+		q.cache.mu.RLock()
 	}
-	return &badRequestError{http.StatusBadRequest, "bad_protobuf", err}
 }
 
-// series is where a series' samples go.
-type series struct {
-	key    refKey
-	ref    storage.SeriesRef // zero while unknown
-	labels labels.Labels     // empty as long as ref is enough
-	bytes  []byte
-}
-
-func (q *request) appendSeries(ts *wire.TimeSeries) {
-	s := series{bytes: ts.LabelBytes}
-	s.key = q.cache.key(s.bytes)
-	s.ref = q.cache.get(s.key)
-	items := len(ts.Samples) + len(ts.Histograms)
-	if s.ref == 0 {
-		if r, msg := q.resolve(&s); r != "" {
-			q.discard(r, items, msg)
-			return
+// remember enters what was committed into the cache.
+func (q *request) remember() {
+	c := q.cache
+	series := q.target.NumSeries()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moved != q.moved {
+		return // places are not what they were; the next request finds out anew
+	}
+	for i := range q.fresh {
+		f := &q.fresh[i]
+		f.place = int32(c.add(f.key, f.ref, f.group))
+		c.entries[f.place].metadata = f.metadata
+	}
+	for _, r := range q.renewed {
+		c.entries[r.place].ref = r.ref
+	}
+	for i := range q.book {
+		b := &q.book[i]
+		place := b.place
+		if place < 0 {
+			place = q.fresh[-1-place].place
+		}
+		e := &c.entries[place]
+		switch {
+		case b.absent:
+		case b.kind == kindStart:
+			e.start = uint32(b.bits)
+		case b.time > e.newestTime:
+			e.newestTime, e.newestBits, e.newestKind = b.time, b.bits, b.kind
 		}
 	}
-	for _, smp := range ts.Samples {
-		q.appendOne(&s, item{t: smp.Time, v: smp.Value})
-	}
-	for _, b := range ts.Histograms {
-		q.appendHistogram(&s, b)
-	}
-	for _, b := range ts.Exemplars {
-		q.appendExemplar(&s, b)
-	}
+	c.tidy(q.now, series)
 }
 
-// item is a sample of any kind.
-type item struct {
-	t  int64
-	v  float64
-	h  *histogram.Histogram
-	fh *histogram.FloatHistogram
+// checkRate takes samples and metadata out of what the workspace may send.
+func (q *request) checkRate(samples, metadata int) error {
+	rate, size := q.rate()
+	if rate <= 0 {
+		return nil
+	}
+	if wait, ok := q.h.buckets.get(q.workspace).take(q.now, samples+metadata, rate, size); !ok {
+		return q.rateLimited(samples, metadata, wait)
+	}
+	return nil
 }
 
-func (q *request) add(s *series, it item) (storage.SeriesRef, error) {
-	if it.h != nil || it.fh != nil {
-		return q.app.AppendHistogram(s.ref, s.labels, it.t, it.h, it.fh)
-	}
-	return q.app.Append(s.ref, s.labels, it.t, it.v)
+// rateLimited counts what the rate limit keeps out, and says so.
+func (q *request) rateLimited(samples, metadata int, wait time.Duration) error {
+	q.h.metrics.discarded.WithLabelValues(q.workspace, string(reasonRate)).Add(float64(samples))
+	return &badRequestError{http.StatusTooManyRequests, string(reasonRate), retryAfter(wait), fmt.Errorf(
+		"ingestion rate limit (%d) exceeded while adding %d samples and %d metadata (setting limits.max_sample_rate)", q.limits.MaxSampleRate, samples, metadata)}
 }
 
-// appendOne appends a sample and keeps the books.
-func (q *request) appendOne(s *series, it item) {
-	if it.t < q.oldest || it.t > q.newest {
-		q.discardTime(s, it.t)
-		return
-	}
-	ref, err := q.add(s, it)
-	if err != nil && s.ref != 0 && s.labels.IsEmpty() && errors.Is(err, tsdb.ErrInvalidSample) {
-		// The series has left memory since its reference was noted.
-		s.ref = 0
-		if r, msg := q.resolve(s); r != "" {
-			q.discard(r, 1, msg)
-			return
-		}
-		ref, err = q.add(s, it)
-	}
-	if err != nil {
-		r := reasonOf(err)
-		if q.first == "" {
-			q.discard(r, 1, fmt.Sprintf("%v: timestamp %s, series %s", err, formatTime(it.t), q.describe(s)))
-		} else {
-			q.discard(r, 1, "")
-		}
-		return
-	}
-	if ref != s.ref {
-		s.ref = ref
-		q.cache.put(s.key, ref)
-	}
-	q.stored++
+// rate returns the workspace's samples per second, and how many it may send at
+// once: a second's, and one more request.
+func (q *request) rate() (rate, size float64) {
+	return float64(q.limits.MaxSampleRate), float64(q.limits.MaxSampleRate + max(q.limits.MaxSamplesPerRequest, 0))
 }
 
-func (q *request) appendHistogram(s *series, b []byte) {
-	var p prompb.Histogram
-	if err := p.Unmarshal(b); err != nil {
-		q.discard(reasonHistogram, 1, fmt.Sprintf("native histogram of series %s: %v", q.describe(s), err))
-		return
-	}
-	it := item{t: p.Timestamp}
-	if p.IsFloatHistogram() {
-		it.fh = p.ToFloatHistogram()
-	} else {
-		it.h = p.ToIntHistogram()
-	}
-	q.appendOne(s, it)
-}
-
-// appendExemplar keeps an exemplar. One that does not fit is counted and no
-// more: exemplars are hints, and senders repeat old ones.
-func (q *request) appendExemplar(s *series, b []byte) {
-	e, err := wire.DecodeExemplar(q.exLabels, b)
-	q.exLabels = e.Labels
-	if err == nil && s.ref != 0 && e.Time >= q.oldest && e.Time <= q.newest {
-		_, err = q.app.AppendExemplar(s.ref, s.labels, exemplar.Exemplar{
-			Labels: q.build(e.Labels), Value: e.Value, Ts: e.Time, HasTs: true})
-		if err == nil || errors.Is(err, storage.ErrDuplicateExemplar) {
-			return
-		}
-	}
-	q.h.metrics.exemplars.WithLabelValues(q.workspace).Inc()
-}
-
-// resolve reads and checks the labels of a series that has no reference.
-func (q *request) resolve(s *series) (reason, string) {
-	var err error
-	if q.views, err = wire.DecodeLabels(q.views[:0], s.bytes); err != nil {
-		return reasonLabelInvalid, fmt.Sprintf("labels of a series: %v", err)
-	}
-	if r, msg := checkLabels(q.views, &q.h.cfg.Limits); r != "" {
-		return r, msg
-	}
-	s.labels = q.build(q.views)
-	if name, dup := s.labels.HasDuplicateLabelNames(); dup {
-		return reasonDuplicateLabel, fmt.Sprintf("duplicate label name %q in series %s", name, s.labels)
-	}
-	if limit := q.h.cfg.Limits.MaxSeries; limit > 0 && q.target.NumSeries() >= uint64(limit) {
-		// Only series that are not there yet are refused.
-		g, ok := q.app.(storage.GetRef)
-		if !ok {
-			return reasonSeriesLimit, seriesLimitMessage(limit)
-		}
-		if s.ref, _ = g.GetRef(s.labels, s.labels.Hash()); s.ref == 0 {
-			return reasonSeriesLimit, seriesLimitMessage(limit)
-		}
-		q.cache.put(s.key, s.ref)
-	}
-	return "", ""
-}
-
-func seriesLimitMessage(limit int) string {
-	return fmt.Sprintf("per-user series limit of %d exceeded (setting limits.max_series)", limit)
-}
-
-// build makes Prometheus' form of labels. It copies the bytes.
-func (q *request) build(views []wire.LabelView) labels.Labels {
-	q.builder.Reset()
-	for _, v := range views {
-		if len(v.Value) > 0 { // an empty value is the same as no label
-			q.builder.Add(viewString(v.Name), viewString(v.Value))
-		}
-	}
-	q.builder.Sort()
-	return q.builder.Labels()
-}
-
-// viewString makes a string without copying, for the builder, which copies what
-// it is given before the message's buffer is used again.
-func viewString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// describe writes a series for an error message.
-func (q *request) describe(s *series) string {
-	if !s.labels.IsEmpty() {
-		return s.labels.String()
-	}
-	views, err := wire.DecodeLabels(nil, s.bytes)
-	if err != nil {
-		return "{?}"
-	}
-	return q.build(views).String()
+// exhausted reports whether the workspace has sent so much that nothing can be
+// taken of this request.
+func (q *request) exhausted() bool {
+	rate, size := q.rate()
+	return rate > 0 && q.h.buckets.get(q.workspace).empty(q.now, rate, size)
 }
 
 func (q *request) discard(r reason, samples int, msg string) {
@@ -273,49 +305,39 @@ func (q *request) discard(r reason, samples int, msg string) {
 		q.discarded = make(map[reason]int)
 	}
 	q.discarded[r] += samples
+	q.fail(msg)
+}
+
+// fail notes what is wrong with the request, if it is the first thing.
+func (q *request) fail(msg string) {
 	if q.first == "" {
 		q.first = msg
 	}
 }
 
-func (q *request) discardTime(s *series, t int64) {
-	r, limit, knob := reasonTooOld, q.h.cfg.Limits.MaxSampleAge, "limits.max_sample_age"
-	if t > q.newest {
-		r, limit, knob = reasonFuture, q.h.cfg.Limits.MaxSampleFuture, "limits.max_sample_future"
-	}
-	msg := ""
-	if q.first == "" {
-		msg = fmt.Sprintf("sample at %s is more than %s from now (setting %s): series %s", formatTime(t), limit, knob, q.describe(s))
-	}
-	q.discard(r, 1, msg)
+// fullyDuplicate reports whether all there was came from a replica that is not
+// elected.
+func (q *request) fullyDuplicate() bool {
+	return q.deduplicated > 0 && q.written == written{} && q.first == ""
 }
 
 func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// checkLabels holds a series' labels against the rules and limits.
-func checkLabels(views []wire.LabelView, l *Limits) (reason, string) {
-	if l.MaxLabels > 0 && len(views) > l.MaxLabels {
-		return reasonLabelCount, fmt.Sprintf("series has %d labels, allowed are %d (setting limits.max_labels)", len(views), l.MaxLabels)
+// badRequestError is a request of which nothing is taken.
+type badRequestError struct {
+	status     int
+	reason     string
+	retryAfter int // seconds; zero for never
+	err        error
+}
+
+func (e *badRequestError) Error() string { return e.err.Error() }
+func (e *badRequestError) Unwrap() error { return e.err }
+
+func unreadable(err error) error {
+	if errors.Is(err, wire.ErrTooLarge) {
+		err = fmt.Errorf("%w (settings limits.max_series_per_request and limits.max_samples_per_request)", err)
+		return &badRequestError{http.StatusRequestEntityTooLarge, "too_large", 0, err}
 	}
-	named := false
-	for _, v := range views {
-		switch {
-		case len(v.Name) == 0:
-			return reasonLabelInvalid, "a label has no name"
-		case l.MaxLabelName > 0 && len(v.Name) > l.MaxLabelName:
-			return reasonNameLength, fmt.Sprintf("label name %.50q... has %d bytes, allowed are %d (setting limits.max_label_name)", v.Name, len(v.Name), l.MaxLabelName)
-		case l.MaxLabelValue > 0 && len(v.Value) > l.MaxLabelValue:
-			return reasonValueLength, fmt.Sprintf("value of label %.200q has %d bytes, allowed are %d (setting limits.max_label_value)", v.Name, len(v.Value), l.MaxLabelValue)
-		case !utf8.Valid(v.Name) || !utf8.Valid(v.Value):
-			if string(v.Name) == commonmodel.MetricNameLabel {
-				return reasonMetricName, "the metric name is not valid UTF-8"
-			}
-			return reasonLabelInvalid, fmt.Sprintf("label %.200q is not valid UTF-8", v.Name)
-		}
-		named = named || string(v.Name) == commonmodel.MetricNameLabel && len(v.Value) > 0
-	}
-	if !named {
-		return reasonNoName, "series without a metric name (label __name__)"
-	}
-	return "", ""
+	return &badRequestError{http.StatusBadRequest, "bad_protobuf", 0, err}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/index"
 	"github.com/prometheus/prometheus/util/compression"
 )
 
@@ -31,6 +33,9 @@ type DB struct {
 
 	valuesMu sync.Mutex
 	values   map[any]any
+
+	commitMu sync.Mutex
+	appended *appendedCounter
 }
 
 func (s *Store) open(id string) (*DB, error) {
@@ -48,16 +53,24 @@ func (s *Store) open(id string) (*DB, error) {
 	// the reason for closing, and a replay that starts from one passes over a
 	// torn place in the log, which then can never be truncated.
 	opts.EnableMemorySnapshotOnShutdown = false
+	if s.cfg.SeriesCallback != nil {
+		opts.SeriesLifecycleCallback = s.cfg.SeriesCallback(id)
+	}
 	reg := prometheus.NewRegistry()
+	appended := new(appendedCounter)
 	start := time.Now()
 	logger := s.logger.With("workspace", id)
 	stats := tsdb.NewDBStats()
-	db, err := tsdb.Open(filepath.Join(s.path(id), dbDir), logger.With("component", "tsdb"), reg, opts, stats)
+	db, err := tsdb.Open(filepath.Join(s.path(id), dbDir), logger.With("component", "tsdb"),
+		&catchingRegisterer{reg, appended}, opts, stats)
 	if err != nil {
 		return nil, fmt.Errorf("open workspace %s: %w", id, err)
 	}
+	if len(appended.all) == 0 {
+		return nil, errors.Join(fmt.Errorf("open workspace %s: the database has no metric %s", id, appendedSamples), db.Close())
+	}
 	logger.Info("workspace opened", "series", db.Head().NumSeries(), "took", time.Since(start).Round(time.Millisecond))
-	return &DB{DB: db, id: id, registry: reg, stats: stats, values: make(map[any]any)}, nil
+	return &DB{DB: db, id: id, registry: reg, stats: stats, values: make(map[any]any), appended: appended}, nil
 }
 
 // close shuts the database and the values that others keep with it.
@@ -90,34 +103,36 @@ func (d *DB) Value(key any, create func() any) any {
 	return v
 }
 
-// Appender returns an appender for one request. A sample whose Commit returned
-// nil survives the process.
-func (d *DB) Appender(ctx context.Context) storage.Appender {
-	return &appender{Appender: d.DB.Appender(ctx), db: d}
-}
+// MaxTime returns the time of the newest sample, in milliseconds, and the lowest
+// possible time when there is none.
+func (d *DB) MaxTime() int64 { return d.Head().MaxTime() }
 
-// appender notes failed commits.
-type appender struct {
-	storage.Appender
-	db *DB
-}
-
-// Commit implements storage.Appender.
-func (a *appender) Commit() error {
-	err := a.Appender.Commit()
+// EachSeries calls f for every series in memory, in no order.
+func (d *DB) EachSeries(ctx context.Context, f func(labels.Labels)) error {
+	ir, err := d.Head().Index()
 	if err != nil {
-		a.db.failed.Store(true)
-		return &UnavailableError{fmt.Sprintf("samples could not be stored: %v", err)}
+		return fmt.Errorf("read index of memory: %w", err)
+	}
+	defer func() { _ = ir.Close() }()
+	name, value := index.AllPostingsKey()
+	p, err := ir.Postings(ctx, name, value)
+	if err != nil {
+		return fmt.Errorf("read index of memory: %w", err)
+	}
+	var b labels.ScratchBuilder
+	for p.Next() {
+		switch err := ir.Series(p.At(), &b, nil); {
+		case errors.Is(err, storage.ErrNotFound): // gone meanwhile
+		case err != nil:
+			return fmt.Errorf("read index of memory: %w", err)
+		default:
+			f(b.Labels())
+		}
+	}
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("read index of memory: %w", err)
 	}
 	return nil
-}
-
-// GetRef implements storage.GetRef.
-func (a *appender) GetRef(lset labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
-	if g, ok := a.Appender.(storage.GetRef); ok {
-		return g.GetRef(lset, hash)
-	}
-	return 0, labels.EmptyLabels()
 }
 
 // Stats returns the head's cardinality statistics.

@@ -18,16 +18,29 @@ type familyMetadata struct{ typ, help, unit string }
 // SetMetadata keeps what a sender said about a metric family and reports
 // whether there was room.
 func (d *DB) SetMetadata(family, typ, help, unit string) bool {
-	f := &d.metadata
+	return d.metadata.set(family, familyMetadata{typ, help, unit}, true)
+}
+
+// AddMetadata is SetMetadata for one who does not know the family's text: what
+// is known already stays.
+func (d *DB) AddMetadata(family, typ, unit string) bool {
+	return d.metadata.set(family, familyMetadata{typ: typ, unit: unit}, false)
+}
+
+func (f *families) set(family string, md familyMetadata, replace bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.m == nil {
 		f.m = make(map[string]familyMetadata)
 	}
-	if _, known := f.m[family]; !known && len(f.m) >= maxMetadata {
+	_, known := f.m[family]
+	if known && !replace {
+		return true
+	}
+	if !known && len(f.m) >= maxMetadata {
 		return false
 	}
-	f.m[family] = familyMetadata{typ, help, unit}
+	f.m[family] = md
 	return true
 }
 

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 // Config of a Store. Zero values take the defaults named at the fields.
@@ -32,8 +33,13 @@ type Config struct {
 	// Retention is how long samples are kept.
 	Retention time.Duration // 150 days
 	// OutOfOrderWindow is how far behind the newest sample of the workspace a
-	// sample may be that is not the newest of its series. Negative means none.
-	OutOfOrderWindow time.Duration // 60s
+	// sample may be. Samples less than about an hour behind go where all go if
+	// they are the newest of their series; the others cost more to take in, and
+	// nothing as long as there are none. So the default takes whatever a sender
+	// kept during an outage, and how much disorder inside a series is wanted is
+	// for the one who appends to say. Negative means none, and then series that
+	// fell an hour behind the others are refused too.
+	OutOfOrderWindow time.Duration // 24h
 	// IdleTimeout is how long an unused workspace stays open.
 	IdleTimeout time.Duration // 1h
 	// MinFreeDisk is the free space, in bytes, below which writes are refused,
@@ -41,6 +47,9 @@ type Config struct {
 	MinFreeDisk int64 // 128 MiB
 	// MaxExemplars is how many exemplars a workspace holds in memory.
 	MaxExemplars int64 // 10,000
+	// SeriesCallback makes what is told of series that come to and go from the
+	// memory of a workspace, at every opening of it. Nil means nobody is told.
+	SeriesCallback func(workspaceID string) tsdb.SeriesLifecycleCallback
 	// FreeBytes tells the free space of the file system that holds a path. Nil
 	// asks the operating system.
 	FreeBytes func(path string) (uint64, error)
@@ -55,7 +64,7 @@ func (c *Config) setDefaults() {
 		c.Retention = 150 * 24 * time.Hour
 	}
 	if c.OutOfOrderWindow == 0 {
-		c.OutOfOrderWindow = time.Minute
+		c.OutOfOrderWindow = 24 * time.Hour
 	}
 	c.OutOfOrderWindow = max(c.OutOfOrderWindow, 0)
 	if c.IdleTimeout == 0 {

@@ -79,9 +79,9 @@ func (r *Ring) at(t time.Time) int {
 }
 
 // Share returns the first span, not over at now, in which self owns the key. Its
-// From is zero if the span has begun.
+// From is zero if the span has begun. A self without a name owns nothing.
 func (r *Ring) Share(key uint64, self string, now time.Time) (s Span, ok bool) {
-	if r == nil || len(r.epochs) == 0 {
+	if r == nil || len(r.epochs) == 0 || self == "" {
 		return Span{}, false
 	}
 	first := r.at(now)
