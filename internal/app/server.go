@@ -104,8 +104,10 @@ func NewServer(ctx context.Context, cfg ServerConfig, deps ServerDeps) (s *Serve
 // them together.
 func (s *Server) openData() (err error) {
 	c := s.cfg
+	counts := ingest.NewSeriesCounts()
 	s.store, err = store.New(store.Config{
-		Dir: filepath.Join(c.Data, "workspaces"), Retention: time.Duration(c.Store.Retention),
+		SeriesCallback: counts.Callback,
+		Dir:            filepath.Join(c.Data, "workspaces"), Retention: time.Duration(c.Store.Retention),
 		OutOfOrderWindow: time.Duration(c.Store.OutOfOrderWindow), IdleTimeout: time.Duration(c.Store.IdleTimeout),
 		MinFreeDisk: int64(c.Store.MinFreeDisk), Registerer: s.registry,
 	}, s.logger)
@@ -113,7 +115,7 @@ func (s *Server) openData() (err error) {
 		return err
 	}
 	s.ingest, err = ingest.New(ingest.Config{
-		Limits: c.Limits.ingest(), Registerer: s.registry,
+		Limits: c.Limits.ingest(), Series: counts, Registerer: s.registry,
 		Open: func(ctx context.Context, id string) (ingest.Target, error) {
 			h, err := s.store.AcquireWrite(ctx, id)
 			if err != nil {

@@ -305,7 +305,7 @@ func TestServerBadWrites(t *testing.T) {
 		})
 	}
 	v2 := s.do(t, s.signed(t, "POST", "/workspaces/"+ws+"/api/v1/remote_write", nil, func(r *http.Request) {
-		r.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+		r.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v3.Request")
 	}))
 	require.Equal(t, 415, v2.status)
 

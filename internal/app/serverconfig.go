@@ -97,16 +97,23 @@ type ServerAudit struct {
 
 // ServerLimits bounds what may be written.
 type ServerLimits struct {
-	MaxRequestSize       Size     `yaml:"max_request_size"`
-	MaxDecompressedBytes Size     `yaml:"max_decompressed_bytes"`
-	MaxSeriesPerRequest  int      `yaml:"max_series_per_request"`
-	MaxSamplesPerRequest int      `yaml:"max_samples_per_request"`
-	MaxLabels            int      `yaml:"max_labels"`
-	MaxLabelName         int      `yaml:"max_label_name"`
-	MaxLabelValue        int      `yaml:"max_label_value"`
-	MaxSeries            int      `yaml:"max_series"`
-	MaxSampleAge         Duration `yaml:"max_sample_age"`
-	MaxSampleFuture      Duration `yaml:"max_sample_future"`
+	MaxRequestSize       Size `yaml:"max_request_size"`
+	MaxDecompressedBytes Size `yaml:"max_decompressed_bytes"`
+	MaxSeriesPerRequest  int  `yaml:"max_series_per_request"`
+	MaxSamplesPerRequest int  `yaml:"max_samples_per_request"`
+	MaxLabels            int  `yaml:"max_labels"`
+	MaxLabelName         int  `yaml:"max_label_name"`
+	MaxLabelValue        int  `yaml:"max_label_value"`
+	MaxSeries            int  `yaml:"max_series"`
+	MaxSeriesPerMetric   int  `yaml:"max_series_per_metric"`
+	MaxSampleRate        int  `yaml:"max_sample_rate"`
+	MaxHistogramBuckets  int  `yaml:"max_histogram_buckets"`
+	MaxHAClusters        int  `yaml:"max_ha_clusters"`
+	// OutOfOrderWindow is how far behind its workspace a sample may be that is
+	// not the newest of its series.
+	OutOfOrderWindow Duration `yaml:"out_of_order_window"`
+	MaxSampleAge     Duration `yaml:"max_sample_age"`
+	MaxSampleFuture  Duration `yaml:"max_sample_future"`
 }
 
 func (l ServerLimits) ingest() ingest.Limits {
@@ -115,6 +122,8 @@ func (l ServerLimits) ingest() ingest.Limits {
 		MaxSamplesPerRequest: l.MaxSamplesPerRequest, MaxLabels: l.MaxLabels, MaxLabelName: l.MaxLabelName,
 		MaxLabelValue: l.MaxLabelValue, MaxSeries: l.MaxSeries,
 		MaxSampleAge: time.Duration(l.MaxSampleAge), MaxSampleFuture: time.Duration(l.MaxSampleFuture),
+		MaxSeriesPerMetric: l.MaxSeriesPerMetric, MaxSampleRate: l.MaxSampleRate, MaxHistogramBuckets: l.MaxHistogramBuckets,
+		OutOfOrderWindow: time.Duration(l.OutOfOrderWindow), HA: ingest.HA{MaxClusters: l.MaxHAClusters},
 	}
 }
 

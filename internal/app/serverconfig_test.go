@@ -63,7 +63,7 @@ func TestLoadServerConfigErrors(t *testing.T) {
 		"bool":           {"metrics_public: perhaps\n", `:1: metrics_public: found "perhaps", expected true or false`},
 		"list":           {"signatures:\n  tolerate: query\n", `:2: signatures.tolerate: found "query", expected a list`},
 		"section":        {"store: big\n", `:1: store: found "big", expected fields`},
-		"tolerance":      {"signatures:\n  tolerate:\n    - query\n    - all\n", `:4: signatures.tolerate[1]: "all" is not known, allowed are [path query token content_hash]`},
+		"tolerance":      {"signatures:\n  tolerate:\n    - query\n    - all\n", `:4: signatures.tolerate[1]: "all" is not known, allowed are [path query token content_hash host_port forwarded_host]`},
 		"address":        {"region: us-east-1\nlisten: here\n", `:2: listen: "here" is not an address`},
 		"region":         {"region: US\n", `:1: region: "US" is not a region`},
 		"negative":       {"query:\n  timeout: -1m\n", ":2: query.timeout: must not be negative"},
