@@ -48,7 +48,15 @@ func newServerCmd() *cobra.Command {
 	f.StringVar(&flags.PublicURL, "public-url", "", "how callers reach the server, if not as requests arrive")
 	f.StringVar(&flags.Log.Level, "log-level", flags.Log.Level, "debug, info, warn or error")
 	f.StringVar(&flags.Log.Format, "log-format", flags.Log.Format, "text or json")
+	c.AddCommand(newRotateKeyCmd(), newUpgradeCmd())
 	return c
+}
+
+func mustExist(file string) error {
+	if _, err := os.Stat(file); err != nil {
+		return &ExitError{Code: exitUsage, Err: fmt.Errorf("no database there (--data, --config): %w", err)}
+	}
+	return nil
 }
 
 // runServer owns the data directory for as long as it runs.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	"github.com/pressly/goose/v3"
 	"github.com/uptrace/bun"
@@ -23,6 +24,48 @@ var migrations embed.FS
 // Open opens, or makes, the SQLite database in file and applies the migrations
 // that are missing. Times are stored as integers: milliseconds since the epoch.
 func Open(ctx context.Context, file string) (*bun.DB, error) {
+	sqldb, err := connect(file)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := migrate(ctx, sqldb); err != nil {
+		_ = sqldb.Close()
+		return nil, fmt.Errorf("database %s: %w", file, err)
+	}
+	return bun.NewDB(sqldb, sqlitedialect.New()), nil
+}
+
+// Upgrade brings the tables of an existing database up to date, as Open would,
+// after it has written a copy of the database to the file backup, which must not
+// exist; an up-to-date one is left alone. It returns the names of the migrations
+// that it applied.
+func Upgrade(ctx context.Context, file, backup string) ([]string, error) {
+	if _, err := os.Stat(file); err != nil {
+		return nil, fmt.Errorf("upgrade database: %w", err)
+	}
+	sqldb, err := connect(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sqldb.Close() }()
+	p, err := provider(sqldb)
+	if err != nil {
+		return nil, err
+	}
+	if pending, err := p.HasPending(ctx); err != nil || !pending {
+		return nil, err
+	}
+	if _, err := sqldb.ExecContext(ctx, "VACUUM INTO ?", backup); err != nil {
+		return nil, fmt.Errorf("copy database %s to %s: %w", file, backup, err)
+	}
+	applied, err := migrate(ctx, sqldb)
+	if err != nil {
+		return nil, fmt.Errorf("database %s (a copy from before is in %s): %w", file, backup, err)
+	}
+	return applied, nil
+}
+
+func connect(file string) (*sql.DB, error) {
 	// SQLite would make it readable by all, and its other files like it.
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -40,24 +83,29 @@ func Open(ctx context.Context, file string) (*bun.DB, error) {
 	}
 	// SQLite has one writer; a few readers beside it are enough.
 	sqldb.SetMaxOpenConns(4)
-	if err := migrate(ctx, sqldb); err != nil {
-		_ = sqldb.Close()
-		return nil, fmt.Errorf("database %s: %w", file, err)
-	}
-	return bun.NewDB(sqldb, sqlitedialect.New()), nil
+	return sqldb, nil
 }
 
-func migrate(ctx context.Context, sqldb *sql.DB) error {
+func provider(sqldb *sql.DB) (*goose.Provider, error) {
 	dir, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, sqldb, dir)
+	return goose.NewProvider(goose.DialectSQLite3, sqldb, dir)
+}
+
+func migrate(ctx context.Context, sqldb *sql.DB) ([]string, error) {
+	p, err := provider(sqldb)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	results, err := p.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
 	}
-	return nil
+	var applied []string
+	for _, r := range results {
+		applied = append(applied, filepath.Base(r.Source.Path))
+	}
+	return applied, nil
 }

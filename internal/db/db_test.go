@@ -35,3 +35,36 @@ func TestNotADatabase(t *testing.T) {
 	_, err := Open(t.Context(), file)
 	require.ErrorContains(t, err, file)
 }
+
+func TestUpgrade(t *testing.T) {
+	dir := t.TempDir()
+	file, backup := filepath.Join(dir, "mangru.db"), filepath.Join(dir, "before.db")
+	_, err := Upgrade(t.Context(), file, backup)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoFileExists(t, file)
+
+	old, err := connect(file)
+	require.NoError(t, err)
+	p, err := provider(old)
+	require.NoError(t, err)
+	_, err = p.UpTo(t.Context(), 1)
+	require.NoError(t, err)
+	_, err = old.ExecContext(t.Context(), "INSERT INTO settings (name, value) VALUES ('a', 'b')")
+	require.NoError(t, err)
+	require.NoError(t, old.Close())
+
+	applied, err := Upgrade(t.Context(), file, backup)
+	require.NoError(t, err)
+	require.Contains(t, applied, "00002_identity.sql")
+	require.NotContains(t, applied, "00001_settings.sql")
+	copied, err := connect(backup)
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, copied.QueryRowContext(t.Context(), "SELECT count(*) FROM settings WHERE value = 'b'").Scan(&n))
+	require.Equal(t, 1, n)
+	require.NoError(t, copied.Close())
+
+	again, err := Upgrade(t.Context(), file, backup)
+	require.NoError(t, err)
+	require.Empty(t, again)
+}
