@@ -75,30 +75,37 @@ func TestForgetProgram(t *testing.T) {
 
 func TestEffort(t *testing.T) {
 	var e effort
-	collecting, working := 0.0, 0.0
-	pass := func(c, w float64) float64 {
-		collecting, working = collecting+c, working+w
-		return e.factor(collecting, working)
+	cycles, used := uint64(0), 0.0
+	// pass is some seconds of work with collections that look at 100 MB each.
+	pass := func(n uint64, seconds float64) float64 {
+		cycles, used = cycles+n, used+seconds
+		return e.factor(cycles, 100e6, used)
 	}
-	if f := pass(0.3, 0.3); f != 1 {
+	if f := pass(9, 0.9); f != 1 {
 		t.Errorf("too little to judge by: factor %g", f)
 	}
-	if f := pass(0.3, 0.7); f != 1.25 {
+	if f := pass(1, 0.1); f != 1.25 {
 		t.Errorf("much effort: factor %g", f)
 	}
 	for range 30 {
-		pass(1, 1)
+		pass(10, 1)
 	}
-	if f := pass(0.1, 0.9); f != 8 {
+	if f := pass(3, 2); f != 8 {
 		t.Errorf("it has to stop somewhere, and stay: factor %g", f)
 	}
 	for range 30 {
-		pass(0.01, 1)
+		pass(0, 1)
 	}
-	if f := pass(0.1, 0.9); f != 1 {
+	if f := pass(3, 2); f != 1 {
 		t.Errorf("little effort: factor %g", f)
 	}
 	if p, more := percent(300<<20, 4<<20, 1), percent(300<<20, 4<<20, 4); p != 13 || more != 4*p {
 		t.Errorf("percentages %d and %d", p, more)
+	}
+	if c, s := collections(); s == 0 {
+		t.Errorf("%d collections, %d bytes", c, s)
+	}
+	if processTime() <= 0 {
+		t.Error("no time used")
 	}
 }

@@ -30,7 +30,8 @@ func Pace(ctx context.Context, spare int64) {
 	var effort effort
 	current, wait := 0, quickPace
 	for {
-		p := percent(int64(liveHeap()), spare, effort.factor(cpuSeconds()))
+		cycles, scanned := collections()
+		p := percent(int64(liveHeap()), spare, effort.factor(cycles, scanned, processTime()))
 		if p != current {
 			debug.SetGCPercent(p)
 		}
@@ -60,32 +61,39 @@ func percent(live, spare int64, factor float64) int {
 // The share of the process' time that may go into collecting before the heap is
 // given more room, and the share below which it is taken back.
 const (
-	muchEffort   = 0.15
-	littleEffort = 0.07
+	muchEffort   = 0.20
+	littleEffort = 0.10
 )
+
+// markCost is about what the garbage collector takes to look at a byte. What the
+// runtime itself says of its time is by the clock, and on a busy machine far from
+// what it used.
+const markCost = 1e-9 // seconds
 
 // effort watches what collecting costs.
 type effort struct {
-	collecting, working float64 // CPU seconds so far
-	now                 float64 // the factor, from 1
+	cycles uint64
+	used   float64
+	now    float64 // the factor, from 1
 }
 
-// factor returns how many times the usual room the heap is to have. Both
-// arguments are CPU seconds since the start. It moves in small steps, once
-// there is a second of work to judge by.
-func (e *effort) factor(collecting, working float64) float64 {
+// factor returns how many times the usual room the heap is to have. It is told
+// how many collections there have been and how many seconds of CPU the process
+// has used, both since the start, and how many bytes a collection looks at. It
+// moves in small steps, once there is a second of work to judge by.
+func (e *effort) factor(cycles, scanned uint64, used float64) float64 {
 	e.now = max(1, e.now)
-	spent := collecting - e.collecting + working - e.working
+	spent := used - e.used
 	if spent < 1 {
 		return e.now
 	}
-	switch share := (collecting - e.collecting) / spent; {
+	switch share := float64(cycles-e.cycles) * float64(scanned) * markCost / spent; {
 	case share > muchEffort:
 		e.now = min(8, 1.25*e.now)
 	case share < littleEffort:
 		e.now = max(1, e.now/1.1)
 	}
-	e.collecting, e.working = collecting, working
+	e.cycles, e.used = cycles, used
 	return e.now
 }
 
@@ -95,12 +103,12 @@ func liveHeap() uint64 {
 	return s[0].Value.Uint64()
 }
 
-// cpuSeconds returns what the garbage collector and the program itself have
-// used. The runtime counts both at the end of a collection.
-func cpuSeconds() (collecting, working float64) {
-	s := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/user:cpu-seconds"}}
+// collections returns how many there have been, and the bytes that one has to
+// look at: parts of the heap that hold pointers, stacks and globals.
+func collections() (cycles, scanned uint64) {
+	s := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}, {Name: "/gc/scan/total:bytes"}}
 	metrics.Read(s)
-	return s[0].Value.Float64(), s[1].Value.Float64()
+	return s[0].Value.Uint64(), s[1].Value.Uint64()
 }
 
 // Heap returns the bytes of the heap that are in use or not yet swept.

@@ -239,6 +239,8 @@ type LabelsBuilder struct {
 	sets  index // series by their runs
 
 	numbers []uint32 // of the series that is being added
+	encoded []byte   // the label that is looked for
+	rested  bool     // it has been at rest, and grows slowly
 }
 
 // Labels returns the list so far.
@@ -282,7 +284,7 @@ func (b *LabelsBuilder) Find(ls []Label) int {
 		b.numbers = append(b.numbers, n)
 	}
 	from := len(b.l.runs)
-	b.l.runs = appendNumbers(b.l.runs, b.numbers)
+	b.l.runs = appendNumbers(room(b.l.runs, maxRun*len(b.numbers), b.rested), b.numbers)
 	n := b.lookup(b.l.runs[from:])
 	b.l.runs = b.l.runs[:from]
 	return n
@@ -295,27 +297,39 @@ func (b *LabelsBuilder) appendRuns(ls []Label) []byte {
 	for _, l := range ls {
 		n, ok := b.find(l)
 		if !ok {
-			b.l.text = AppendLabel(b.l.text, l)
-			b.l.ends = append(b.l.ends, uint32(len(b.l.text)))
+			b.l.text = append(room(b.l.text, len(b.encoded), b.rested), b.encoded...)
+			b.l.ends = append(room(b.l.ends, 1, b.rested), uint32(len(b.l.text)))
 			n = uint32(len(b.l.ends) - 1)
 			b.label.add(b.hash(b.l.Encoded(int(n), 1)), n)
 		}
 		b.numbers = append(b.numbers, n)
 	}
 	from := len(b.l.runs)
-	b.l.runs = appendNumbers(b.l.runs, b.numbers)
+	b.l.runs = appendNumbers(room(b.l.runs, maxRun*len(b.numbers), b.rested), b.numbers)
 	return b.l.runs[from:]
 }
 
 // commit makes the runs that were written last a series.
 func (b *LabelsBuilder) commit() int {
-	b.l.series = append(b.l.series, uint32(len(b.l.runs)))
+	b.l.series = append(room(b.l.series, 1, b.rested), uint32(len(b.l.runs)))
 	n := len(b.l.series) - 1
 	if b.sets.slots != nil {
 		b.sets.grow(n+1, func(i int) uint64 { return b.hash(b.l.Runs(i)) })
 		b.sets.add(b.hash(b.l.Runs(n)), uint32(n))
 	}
 	return n
+}
+
+// maxRun is the most bytes that a number takes.
+const maxRun = 5
+
+// room makes room for n more. A list that has been at rest gets little more than
+// that, for it is large, and few are added to it at a time.
+func room[T any](s []T, n int, rested bool) []T {
+	if !rested || cap(s)-len(s) >= n {
+		return s
+	}
+	return append(make([]T, 0, len(s)+n+len(s)/32), s...)
 }
 
 func appendNumbers(dst []byte, numbers []uint32) []byte {
@@ -345,14 +359,11 @@ func (b *LabelsBuilder) lookup(runs []byte) int {
 	return int(n)
 }
 
-// find returns the number of a label.
+// find returns the number of a label, and leaves it in encoded.
 func (b *LabelsBuilder) find(l Label) (uint32, bool) {
 	b.label.grow(len(b.l.ends), func(i int) uint64 { return b.hash(b.l.Encoded(i, 1)) })
-	from := len(b.l.text)
-	b.l.text = AppendLabel(b.l.text, l)
-	encoded := b.l.text[from:]
-	b.l.text = b.l.text[:from]
-	return b.label.find(b.hash(encoded), func(n uint32) bool { return bytes.Equal(b.l.Encoded(int(n), 1), encoded) })
+	b.encoded = AppendLabel(b.encoded[:0], l)
+	return b.label.find(b.hash(b.encoded), func(n uint32) bool { return bytes.Equal(b.l.Encoded(int(n), 1), b.encoded) })
 }
 
 func (b *LabelsBuilder) hash(p []byte) uint64 {
@@ -365,7 +376,7 @@ func (b *LabelsBuilder) hash(p []byte) uint64 {
 // Rest gives back what only adding needs, and what growing has left over. The
 // next Append makes it anew.
 func (b *LabelsBuilder) Rest() {
-	b.label, b.sets, b.numbers = index{}, index{}, nil
+	b.label, b.sets, b.numbers, b.encoded, b.rested = index{}, index{}, nil, nil, true
 	b.l.text, b.l.runs = fit(b.l.text), fit(b.l.runs)
 	b.l.ends, b.l.series = fit(b.l.ends), fit(b.l.series)
 }

@@ -76,6 +76,7 @@ type cache struct {
 	stamp       uint16 // of this pass
 	live        int    // series of the target that have not ended
 	calm        int    // good passes since something was new
+	fitted      bool   // it has been at rest, and grows slowly
 	restless    int    // good passes in a row whose order was another
 
 	*passState
@@ -215,6 +216,9 @@ func (c *cache) enter(id int32) {
 // addLine remembers what a text stands for.
 func (c *cache) addLine(hash uint64, size int, slot int32) int32 {
 	id := int32(len(c.lines))
+	if c.fitted && len(c.lines) == cap(c.lines) { // it is large, and few come at a time
+		c.lines = append(make([]line, 0, len(c.lines)+len(c.lines)/32+4), c.lines...)
+	}
 	c.lines = append(c.lines, line{hash: hash, size: lineSize(size), slot: slot})
 	c.added = true
 	switch {
@@ -343,6 +347,7 @@ func (c *cache) settle() {
 	const soon = 3
 	if c.calm == soon {
 		c.labels.Rest()
+		c.fitted = true
 		c.lines, c.flags, c.family = fit(c.lines), fit(c.flags), fit(c.family)
 		if c.restless == 0 {
 			c.table = nil
