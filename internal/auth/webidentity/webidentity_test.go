@@ -384,17 +384,17 @@ func TestDiscovery(t *testing.T) {
 		change func(*issuer)
 		want   Reason
 	}{
-		"other issuer":     {func(i *issuer) { i.document = members{"issuer": i.URL + "/", "jwks_uri": i.URL + "/openid/v1/jwks"} }, ReasonDiscovery},
-		"no issuer":        {func(i *issuer) { i.document = members{"jwks_uri": i.URL + "/openid/v1/jwks"} }, ReasonDiscovery},
-		"http keys":        {func(i *issuer) { i.document = members{"issuer": i.URL, "jwks_uri": "http://127.0.0.1:1/"} }, ReasonDiscovery},
-		"no keys address":  {func(i *issuer) { i.document = members{"issuer": i.URL} }, ReasonDiscovery},
-		"not an object":    {func(i *issuer) { i.document = []string{"x"} }, ReasonDiscovery},
-		"keys not found":   {func(i *issuer) { i.document = members{"issuer": i.URL, "jwks_uri": i.URL + "/none"} }, ReasonUnreachable},
-		"keys empty":       {func(i *issuer) { i.keySet = `{"keys":[]}` }, ReasonDiscovery},
-		"keys twice":       {func(i *issuer) { i.keySet = `{"keys":[],"keys":[]}` }, ReasonDiscovery},
-		"keys huge":        {func(i *issuer) { i.keySet = huge }, ReasonDiscovery},
-		"redirect loop":    {func(i *issuer) { i.redirect = i.URL + "/openid/v1/jwks" }, ReasonUnreachable},
-		"down":             {func(i *issuer) { i.down = true }, ReasonUnreachable},
+		"other issuer":    {func(i *issuer) { i.document = members{"issuer": i.URL + "/", "jwks_uri": i.URL + "/openid/v1/jwks"} }, ReasonDiscovery},
+		"no issuer":       {func(i *issuer) { i.document = members{"jwks_uri": i.URL + "/openid/v1/jwks"} }, ReasonDiscovery},
+		"http keys":       {func(i *issuer) { i.document = members{"issuer": i.URL, "jwks_uri": "http://127.0.0.1:1/"} }, ReasonDiscovery},
+		"no keys address": {func(i *issuer) { i.document = members{"issuer": i.URL} }, ReasonDiscovery},
+		"not an object":   {func(i *issuer) { i.document = []string{"x"} }, ReasonDiscovery},
+		"keys not found":  {func(i *issuer) { i.document = members{"issuer": i.URL, "jwks_uri": i.URL + "/none"} }, ReasonUnreachable},
+		"keys empty":      {func(i *issuer) { i.keySet = `{"keys":[]}` }, ReasonDiscovery},
+		"keys twice":      {func(i *issuer) { i.keySet = `{"keys":[],"keys":[]}` }, ReasonDiscovery},
+		"keys huge":       {func(i *issuer) { i.keySet = huge }, ReasonDiscovery},
+		"redirect loop":   {func(i *issuer) { i.redirect = i.URL + "/openid/v1/jwks" }, ReasonUnreachable},
+		"down":            {func(i *issuer) { i.down = true }, ReasonUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reg := prometheus.NewRegistry()
