@@ -43,7 +43,7 @@ check: web/node_modules/.package-lock.json ## format, vet, lint, import rules, a
 	cd web && npm run --silent lint
 
 unit: ## Go unit tests
-	$(GO) test ./cmd/... ./internal/... ./test/cluster/... ./test/bench/... ./web
+	$(GO) test ./cmd/... ./internal/... ./test/cluster/... ./test/bench/... ./test/differential/... ./test/fault/... ./web
 
 race: ## Go unit tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race ./internal/... ./test/cluster/...
@@ -57,8 +57,9 @@ bench: ## Go benchmarks
 bench-collector: ## what collectors cost, beside vmagent, Prometheus and the OpenTelemetry Collector (BENCH_ARGS="cost --only mangru,vmagent")
 	$(GO) run ./test/bench/collector $(BENCH_ARGS)
 
-conformance: build ## suites by which others judge: remote-write senders of the Prometheus project
+conformance: build ## suites by which others judge: remote-write senders of the Prometheus project, AWS' SDK and CLI
 	cd test/conformance && $(GO) test -count=1 ./...
+	cd test/conformance-aws && $(GO) test -count=1 ./...
 
 web-test: web/dist/index.html ## the UI's unit tests, and its browser tests against a pretended server
 	cd web && npm run --silent test && npm run --silent test:browser

@@ -25,6 +25,7 @@ var levels = map[string]int{
 	"collector/discover": 2, "collector/scrape": 2, "collector/buffer": 2, "collector/send": 2,
 	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
 	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
+	"server/rules": 2, "server/alerts": 2,
 	"dashboard": 2,
 	"app":       3,
 }
@@ -36,6 +37,8 @@ var sameLevel = map[string]string{
 	"server/store -> server/workspace":  "its types",
 	"server/query -> server/workspace":  "its types",
 	"server/api -> server/workspace":    "its types",
+	"server/rules -> server/workspace":  "its types",
+	"server/alerts -> server/workspace": "its types",
 	"server/iamapi -> server/api":       "routes",
 	"server/stsapi -> server/api":       "routes",
 	"server/stsapi -> auth/sts":         "what it serves",
@@ -47,7 +50,7 @@ var sameLevel = map[string]string{
 // ours, may use, so that a change of library stays in one place.
 var ownedBy = map[string][]string{
 	"github.com/prometheus/prometheus/tsdb":       {"server/store", "server/ingest"},
-	"github.com/prometheus/prometheus/promql":     {"server/query"},
+	"github.com/prometheus/prometheus/promql":     {"server/query", "server/rules"},
 	"github.com/prometheus/prometheus/web/api/v1": {"server/query"},
 	"github.com/prometheus/prometheus/discovery":  {"collector/discover", "otelconf", "app"}, // app only prints their names
 	"github.com/prometheus/node_exporter":         {"exporter/node"},

@@ -160,6 +160,11 @@ func (f *awsFlags) identify(ctx context.Context, c *awsClient) error {
 		return nil
 	}
 	found, err := cfg.Credentials.Retrieve(ctx)
+	var refused interface{ ErrorCode() string }
+	var away *net.OpError
+	if errors.As(err, &refused) || errors.As(err, &away) {
+		return fmt.Errorf("no credentials where the environment says they are: %w", err)
+	}
 	if err != nil {
 		return usagef("no credentials: give --data DIR of a running mangru, --profile NAME, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (%w)", err)
 	}

@@ -259,6 +259,11 @@ func TestIRSARoles(t *testing.T) {
 		"--attach-policy-arn", "arn:aws:iam::aws:policy/AmazonPrometheusRemoteWriteAccess", "--approve", "--role-only")
 	require.Contains(t, out, "unchanged")
 	require.NotContains(t, out, "created")
+	// The only cluster there is need not be named.
+	require.Contains(t, s.ok("irsa", "create", "--namespace", "prometheus", "--name", "amp-irsa-role", "--role-name", "amp",
+		"--policy", "AmazonPrometheusRemoteWriteAccess", "--role-only"), "unchanged")
+	s.ok("cluster", "register", "another", "--issuer", "https://oidc.example/id/DEF", "--jwks", newTestCluster(t).jwks)
+	s.fails(2, "several: another, prod", "irsa", "create", "--service-account", "x", "--policy", "y", "--role-only")
 	s.fails(1, "mangru cluster register none", "irsa", "create", "--cluster", "none", "--service-account", "x", "--policy", "y", "--role-only")
 	s.fails(2, "name at least one", "irsa", "create", "--cluster", "prod", "--service-account", "x", "--role-only")
 	require.Contains(t, s.ok("irsa", "delete", "--cluster", "prod", "--namespace", "prometheus", "--service-account", "amp-irsa-role", "--role-name", "amp", "--role-only"), "deleted")

@@ -99,6 +99,19 @@ func TestIRSAPath(t *testing.T) {
 		_, err := try(token)
 		require.Error(t, err, name)
 	}
+
+	// The commands find a pod's token as the SDKs do.
+	t.Setenv("AWS_ROLE_ARN", sa.Annotations[roleAnnotation])
+	t.Setenv("AWS_ENDPOINT_URL_STS", s.url)
+	for token, want := range map[string]string{
+		c.token("prometheus", "amp-irsa-role", audienceSTS, in): "ListUsers: AccessDenied: User: arn:aws:sts::000000000000:assumed-role/amp/",
+		c.token("prometheus", "other", audienceSTS, in):         "AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity",
+	} {
+		t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", writeFile(t, "token", token))
+		code, _, errs := runMain("user", "list", "--endpoint", s.url)
+		require.Equal(t, exitFailed, code, "the server refuses: %s", errs)
+		require.Contains(t, errs, want)
+	}
 }
 
 // newNode runs an agent before the server and returns how a pod's SDK asks it,

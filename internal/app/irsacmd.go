@@ -32,6 +32,29 @@ func eksctlNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	return pflag.NormalizedName(name)
 }
 
+// chooseCluster returns the cluster that was named, or where none was the only
+// one there is.
+func (c *awsClient) chooseCluster(ctx context.Context, given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	list, err := c.clusters(ctx)
+	if err != nil {
+		return "", err
+	}
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = list[i].Name
+	}
+	switch len(names) {
+	case 0:
+		return "", usagef("--cluster: none is registered yet; mangru cluster register NAME does")
+	case 1:
+		return names[0], nil
+	}
+	return "", usagef("--cluster: required, since there are several: %s", strings.Join(names, ", "))
+}
+
 // client returns a client of the cluster.
 func (k *kubeFlags) client() (kubernetes.Interface, error) {
 	cfg, err := k.config()
@@ -50,7 +73,7 @@ func newIRSACreateCmd(f *awsFlags) *cobra.Command {
 			"of this cluster and no others; its policies; the namespace; and the service account with the annotation\n" +
 			roleAnnotation + ". What is there already stays: a second run changes nothing.\n" +
 			"The flags of eksctl create iamserviceaccount work too (--name, --attach-policy-arn, --approve).",
-		Example: "  mangru irsa create --cluster prod --namespace prometheus --service-account amp-irsa-role \\\n" +
+		Example: "  mangru irsa create --namespace prometheus --service-account amp-irsa-role \\\n" +
 			"    --policy AmazonPrometheusRemoteWriteAccess",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := spec.check(); err != nil {
@@ -59,6 +82,9 @@ func newIRSACreateCmd(f *awsFlags) *cobra.Command {
 			ctx := cmd.Context()
 			c, err := f.client(ctx)
 			if err != nil {
+				return err
+			}
+			if spec.Cluster, err = c.chooseCluster(ctx, spec.Cluster); err != nil {
 				return err
 			}
 			var k kubernetes.Interface
@@ -84,7 +110,7 @@ func newIRSACreateCmd(f *awsFlags) *cobra.Command {
 			})
 		}}
 	kube.register(c)
-	c.Flags().StringVar(&spec.Cluster, "cluster", "", "name of a registered cluster")
+	c.Flags().StringVar(&spec.Cluster, "cluster", "", "name of a registered cluster (default: the only one)")
 	c.Flags().StringVarP(&spec.Namespace, "namespace", "n", "default", "namespace of the service account")
 	c.Flags().StringVar(&spec.ServiceAccount, "service-account", "", "name of the service account")
 	c.Flags().StringSliceVar(&spec.Policies, "policy", nil, "policy of the role, name or ARN; may be repeated")
@@ -100,7 +126,7 @@ func newIRSACreateCmd(f *awsFlags) *cobra.Command {
 
 func (s *irsaSpec) check() error {
 	var missing []string
-	for flag, value := range map[string]string{"--cluster": s.Cluster, "--namespace": s.Namespace, "--service-account": s.ServiceAccount} {
+	for flag, value := range map[string]string{"--namespace": s.Namespace, "--service-account": s.ServiceAccount} {
 		if value == "" {
 			missing = append(missing, flag)
 		}
@@ -121,11 +147,11 @@ func newIRSAListCmd(f *awsFlags) *cobra.Command {
 	var cluster, namespace string
 	c := &cobra.Command{Use: "list", Short: "List the service accounts of a cluster that name a role, and whether the role lets them",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cluster == "" {
-				return usagef("--cluster: required")
-			}
 			c, err := f.client(cmd.Context())
 			if err != nil {
+				return err
+			}
+			if cluster, err = c.chooseCluster(cmd.Context(), cluster); err != nil {
 				return err
 			}
 			k, err := kube.client()
@@ -144,7 +170,7 @@ func newIRSAListCmd(f *awsFlags) *cobra.Command {
 			})
 		}}
 	kube.register(c)
-	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster")
+	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster (default: the only one)")
 	c.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace")
 	return c
 }
@@ -156,12 +182,15 @@ func newIRSADeleteCmd(f *awsFlags) *cobra.Command {
 		Long: "Deletes the role if it was made for this service account, and the service account if irsa create made it; from\n" +
 			"another one it only takes the annotation. The namespace stays.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if spec.Cluster == "" || spec.ServiceAccount == "" {
-				return usagef("--cluster and --service-account: required")
+			if spec.ServiceAccount == "" {
+				return usagef("--service-account: required")
 			}
 			ctx := cmd.Context()
 			c, err := f.client(ctx)
 			if err != nil {
+				return err
+			}
+			if spec.Cluster, err = c.chooseCluster(ctx, spec.Cluster); err != nil {
 				return err
 			}
 			var k kubernetes.Interface
@@ -181,7 +210,7 @@ func newIRSADeleteCmd(f *awsFlags) *cobra.Command {
 			})
 		}}
 	kube.register(c)
-	c.Flags().StringVar(&spec.Cluster, "cluster", "", "name of a registered cluster")
+	c.Flags().StringVar(&spec.Cluster, "cluster", "", "name of a registered cluster (default: the only one)")
 	c.Flags().StringVarP(&spec.Namespace, "namespace", "n", "default", "namespace of the service account")
 	c.Flags().StringVar(&spec.ServiceAccount, "service-account", "", "name of the service account")
 	c.Flags().StringVar(&spec.Role, "role-name", "", "name of the role (default the one that its service account names)")

@@ -52,6 +52,7 @@ type Server struct {
 	store      *store.Store
 	ingest     *ingest.Handler
 	query      *query.Handler
+	rules      serverRules
 	http       *httpserver.Server
 	ready      atomic.Bool
 	closing    sync.Once
@@ -116,6 +117,7 @@ func (s *Server) openData() (err error) {
 	}
 	s.ingest, err = ingest.New(ingest.Config{
 		Limits: c.Limits.ingest(), Series: counts, Registerer: s.registry,
+		Overrides: limitsOf(func(id string) *workspace.Settings { return s.workspaces.Settings(id) }),
 		Open: func(ctx context.Context, id string) (ingest.Target, error) {
 			h, err := s.store.AcquireWrite(ctx, id)
 			if err != nil {
@@ -142,9 +144,14 @@ func (s *Server) openData() (err error) {
 	if err != nil {
 		return err
 	}
-	s.workspaces, err = workspace.New(workspace.Config{Region: c.Region, MaxWorkspaces: c.MaxWorkspaces},
-		s.records, workspaceStorage{s.store, s.ingest}, s.logger)
-	return err
+	s.workspaces, err = workspace.New(workspace.Config{
+		Region: c.Region, MaxWorkspaces: c.MaxWorkspaces,
+		Defaults: workspace.Settings{Retention: time.Duration(c.Store.Retention), OutOfOrderWindow: time.Duration(c.Limits.OutOfOrderWindow)},
+	}, s.records, workspaceStorage{s.store, s.ingest, &s.rules}, s.logger)
+	if err != nil {
+		return err
+	}
+	return s.openRules()
 }
 
 // storeError says in the workspaces' terms that there is nothing to open.
@@ -160,10 +167,14 @@ func storeError(err error) error {
 type workspaceStorage struct {
 	*store.Store
 	ingest *ingest.Handler
+	rules  *serverRules
 }
 
 // Remove implements workspace.Storage.
 func (w workspaceStorage) Remove(ctx context.Context, id string) error {
+	if err := w.rules.remove(ctx, id); err != nil {
+		return err
+	}
 	if err := w.Store.Remove(ctx, id); err != nil {
 		return err
 	}
@@ -179,7 +190,10 @@ func (s *Server) handler() (http.Handler, error) {
 	}
 	aps, err := api.NewAPS(api.APSConfig{
 		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Domain: s.cfg.Domain, Workspaces: s.workspaces,
-		Write: s.ingest.ServeWorkspace, Query: s.query.ServeWorkspace, MaxWriteBody: int64(s.cfg.Limits.MaxRequestSize),
+		Write: s.ingest.ServeWorkspace, OTLP: s.ingest.ServeOTLP, Query: s.query.ServeWorkspace,
+		RulesAPI: s.rules.rules.ServeWorkspace, RulerAPI: s.rules.ruleRecords.ServeConfig, RuleNamespaces: s.rules.ruleRecords,
+		AlertManagerAPI: s.rules.alerts.ServeWorkspace, AlertManagers: s.rules.alertRecords,
+		Authorizer: s.identity.iam, MaxWriteBody: int64(s.cfg.Limits.MaxRequestSize), Registerer: s.registry,
 	})
 	if err != nil {
 		return nil, err
@@ -255,6 +269,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	return runStages(ctx, []stage{
 		{"api", s.http.Run}, {"audit", s.identity.audit.Run}, {"identity", s.runIdentity},
+		{"rules", s.rules.rules.Run}, {"alerts", s.rules.alerts.Run},
 		{"workspaces", s.workspaces.Run}, {"store", s.store.Run},
 	})
 }
@@ -272,6 +287,7 @@ func (s *Server) Close() error {
 		if s.http != nil {
 			errs = append(errs, s.http.Close())
 		}
+		s.rules.close()
 		errs = append(errs, s.identity.close())
 		if s.query != nil {
 			errs = append(errs, s.query.Close())

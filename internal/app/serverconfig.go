@@ -45,6 +45,7 @@ type ServerConfig struct {
 	Secrets        ServerSecrets `yaml:"secrets"`
 	Issuers        ServerIssuers `yaml:"issuers"`
 	Audit          ServerAudit   `yaml:"audit"`
+	Alerts         ServerAlerts  `yaml:"alerts"`
 	Limits         ServerLimits  `yaml:"limits"`
 	Store          ServerStore   `yaml:"store"`
 	Query          ServerQuery   `yaml:"query"`
@@ -83,6 +84,13 @@ type ServerIssuers struct {
 	// TokenFiles holds the file with the bearer token that an issuer wants to
 	// see before it shows its keys, by origin such as https://10.0.0.1:6443.
 	TokenFiles map[string]string `yaml:"token_files"`
+}
+
+// ServerAlerts says where notifications of alert managers may go to, besides
+// public addresses: their definitions are tenants' to write.
+type ServerAlerts struct {
+	AllowPrivate  bool     `yaml:"allow_private"`
+	AllowNetworks []string `yaml:"allow_networks"`
 }
 
 // ServerAudit says what the audit log keeps. Zero values take its defaults.

@@ -43,7 +43,11 @@ func (f *fetcher) fetch(ctx context.Context, sp *spec) (page, error) {
 	if err := f.prepare(sp); err != nil {
 		return page{}, err
 	}
-	resp, err := f.client.Do(f.req.WithContext(ctx))
+	req := f.req.WithContext(ctx)
+	// Round trippers leave credentials in the header, which would stay when the
+	// file that they are from is replaced.
+	req.Header = f.req.Header.Clone()
+	resp, err := f.client.Do(req)
 	if err != nil {
 		return page{}, err
 	}

@@ -150,7 +150,7 @@ func (t *target) cycle(ctx context.Context, sp *spec) {
 			at = due
 		}
 		if sp.covers(due) {
-			t.due = due
+			t.due = dueBefore(due, at, sp.Interval)
 			t.scrape(sp, at)
 		}
 		if !goOn {
@@ -198,6 +198,21 @@ func (t *target) dueAfter(due, now time.Time, interval time.Duration) time.Time 
 		return t.nextDue(now, interval)
 	}
 	return next
+}
+
+// dueBefore returns the last time at which a scrape was due that takes place at a
+// time: due, unless the scrape is so late that another one was due since then, or
+// the clock has been set back. A mark at the next time it is due comes after it.
+func dueBefore(due, at time.Time, interval time.Duration) time.Time {
+	late := at.Sub(due)
+	if late < 0 {
+		return at
+	}
+	last := due.Add(late.Truncate(interval))
+	if next := last.Add(interval); next.UnixMilli() == at.UnixMilli() {
+		return next // samples have whole milliseconds
+	}
+	return last
 }
 
 // linger waits for the target to come back. It returns true when it has not. If
@@ -291,13 +306,9 @@ func (t *target) digest(sp *spec, pg *page, err error, at, start time.Time) scra
 	r.tooLarge = errors.Is(r.err, errBodySizeLimit)
 	switch {
 	case r.err != nil:
-		if r.scraped > 0 {
-			r.rolledBack = r.postRelabel
-			for what := repeated; what < outcomes; what++ {
-				if what != relabelled {
-					r.rolledBack -= r.lost[what]
-				}
-			}
+		r.rolledBack = r.scraped
+		for what := repeated; what < outcomes; what++ {
+			r.rolledBack -= r.lost[what]
 		}
 		c.fail()
 	case r.bytes == 0:

@@ -1,14 +1,13 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mangru/mangru/internal/auth/iam"
 	"github.com/mangru/mangru/internal/server/workspace"
 )
 
@@ -19,10 +18,12 @@ const ServiceAPS = "aps"
 // request, or returns an error before it has written.
 type DataHandler func(w http.ResponseWriter, r *http.Request, workspaceID string) error
 
-// QueryHandler serves a path of Prometheus' API, such as "/query".
+// QueryHandler serves a path of an API of Prometheus, such as "/query". Variable
+// parts of the path are percent-encoded, but for the name in /label/NAME/values.
 type QueryHandler func(w http.ResponseWriter, r *http.Request, workspaceID, path string) error
 
-// APSConfig of Managed Prometheus' API.
+// APSConfig of Managed Prometheus' API. Operations whose part is nil are not
+// there.
 type APSConfig struct {
 	Region string
 	// PublicURL is how callers reach the server, without path. Empty means: as
@@ -33,12 +34,37 @@ type APSConfig struct {
 	Workspaces *workspace.Service
 	Write      DataHandler
 	Query      QueryHandler
+	// OTLP takes OpenTelemetry's metrics at api/v1/otlp/v1/metrics.
+	OTLP DataHandler
+	// RulesAPI serves "/rules" and "/alerts" in Query's place.
+	RulesAPI QueryHandler
+	// RulerAPI serves the configuration API of Cortex' ruler, with which Grafana
+	// edits rules.
+	RulerAPI RulerHandler
+	// AlertManagerAPI serves Alertmanager's API, such as "/alerts".
+	AlertManagerAPI QueryHandler
+	// RuleNamespaces and AlertManagers keep what rules and alerts are made from.
+	RuleNamespaces RuleNamespaces
+	AlertManagers  AlertManagers
+	// Authorizer judges what a scraper would do in its maker's name. Without one
+	// scrapers cannot be made.
+	Authorizer iam.Authorizer
+	// ScraperConfiguration answers GetDefaultScraperConfiguration. Empty means
+	// a built-in one.
+	ScraperConfiguration []byte
 	// MaxWriteBody bounds a remote-write request as it is on the wire. Zero
 	// means 10 MiB.
 	MaxWriteBody int64
+	// Rates bound how often an account may call.
+	Rates Rates
+	// Registerer takes the metrics. Nil means none are kept.
+	Registerer prometheus.Registerer
 }
 
-type aps struct{ cfg APSConfig }
+type aps struct {
+	cfg      APSConfig
+	throttle *throttle
+}
 
 // NewAPS returns Managed Prometheus' operations.
 func NewAPS(cfg APSConfig) (Service, error) {
@@ -48,30 +74,71 @@ func NewAPS(cfg APSConfig) (Service, error) {
 	if cfg.MaxWriteBody == 0 {
 		cfg.MaxWriteBody = 10 << 20
 	}
-	a := &aps{cfg}
+	if len(cfg.ScraperConfiguration) == 0 {
+		cfg.ScraperConfiguration = defaultScraperConfiguration
+	}
+	if cfg.RulesAPI == nil {
+		cfg.RulesAPI = cfg.Query
+	}
+	t, err := newThrottle(cfg.Rates, cfg.Registerer)
+	if err != nil {
+		return Service{}, err
+	}
+	a := &aps{cfg, t}
 	return Service{Name: ServiceAPS, Hosts: []string{"aps", "aps-workspaces"}, Routes: append(a.control(), a.data()...)}, nil
 }
 
-// control lists the operations on workspaces' records.
+type (
+	resourceFunc = func(*Call) (string, error)
+	handleFunc   = func(http.ResponseWriter, *Call) error
+)
+
+// route is an operation of the control plane.
+func (a *aps) route(name, method, path string, resource resourceFunc, h handleFunc) Route {
+	return Route{Name: name, Method: method, Path: path, Action: "aps:" + name, Resource: resource,
+		Conditions: a.conditions, Handle: a.handle(rateControl, h)}
+}
+
+// handle puts before a handler what holds the account back, and after it what
+// gives errors their names.
+func (a *aps) handle(class rateClass, h handleFunc) handleFunc {
+	return func(w http.ResponseWriter, c *Call) error {
+		if err := a.throttle.take(w, c, class); err != nil {
+			return err
+		}
+		return apsError(h(w, c), c)
+	}
+}
+
+const (
+	pathWorkspaces = "/workspaces"
+	pathWorkspace  = pathWorkspaces + "/{workspaceId}"
+)
+
+// control lists the operations on records.
 func (a *aps) control() []Route {
-	route := func(name, method, path string, resource func(*Call) (string, error), h func(http.ResponseWriter, *Call) error) Route {
-		return Route{Name: name, Method: method, Path: path, Action: "aps:" + name, Resource: resource, Conditions: a.conditions, Handle: h}
+	const configuration = pathWorkspace + "/configuration"
+	const resourcePolicy = pathWorkspace + "/policy"
+	const tags = "/tags/{resourceArn...}"
+	routes := []Route{
+		a.tagging(a.route("CreateWorkspace", "POST", pathWorkspaces, a.all, a.createWorkspace)),
+		a.route("ListWorkspaces", "GET", pathWorkspaces, a.all, a.listWorkspaces),
+		a.route("DescribeWorkspace", "GET", pathWorkspace, a.one, a.describeWorkspace),
+		a.route("DeleteWorkspace", "DELETE", pathWorkspace, a.one, a.deleteWorkspace),
+		a.route("UpdateWorkspaceAlias", "POST", pathWorkspace+"/alias", a.one, a.updateAlias),
+		a.route("DescribeWorkspaceConfiguration", "GET", configuration, a.one, a.describeConfiguration),
+		a.route("UpdateWorkspaceConfiguration", "PATCH", configuration, a.one, a.updateConfiguration),
+		a.route("PutResourcePolicy", "PUT", resourcePolicy, a.one, a.putPolicy),
+		a.route("DescribeResourcePolicy", "GET", resourcePolicy, a.one, a.describePolicy),
+		a.route("DeleteResourcePolicy", "DELETE", resourcePolicy, a.one, a.deletePolicy),
+		a.tagging(a.route("TagResource", "POST", tags, a.tagged, a.tag)),
+		a.tagging(a.route("UntagResource", "DELETE", tags, a.tagged, a.untag)),
+		a.route("ListTagsForResource", "GET", tags, a.tagged, a.listTags),
 	}
-	tagging := func(r Route) Route {
-		r.Conditions = a.tagConditions
-		return r
-	}
-	const one = "/workspaces/{workspaceId}"
-	return []Route{
-		tagging(route("CreateWorkspace", "POST", "/workspaces", a.all, a.createWorkspace)),
-		route("ListWorkspaces", "GET", "/workspaces", a.all, a.listWorkspaces),
-		route("DescribeWorkspace", "GET", one, a.one, a.describeWorkspace),
-		route("DeleteWorkspace", "DELETE", one, a.one, a.deleteWorkspace),
-		route("UpdateWorkspaceAlias", "POST", one+"/alias", a.one, a.updateAlias),
-		tagging(route("TagResource", "POST", "/tags/{resourceArn...}", a.tagged, a.tag)),
-		tagging(route("UntagResource", "DELETE", "/tags/{resourceArn...}", a.tagged, a.untag)),
-		route("ListTagsForResource", "GET", "/tags/{resourceArn...}", a.tagged, a.listTags),
-	}
+	routes = append(routes, a.logging()...)
+	routes = append(routes, a.scrapers()...)
+	routes = append(routes, a.ruleNamespaces()...)
+	return append(routes, a.alertManagers()...)
 }
 
 // The resources that routes are about.
@@ -84,53 +151,26 @@ func (a *aps) one(c *Call) (string, error) {
 	return workspace.ARN(a.cfg.Region, c.Principal.AccountID, c.Params["workspaceId"]), nil
 }
 
-func (a *aps) tagged(c *Call) (string, error) {
-	arn := c.Params["resourceArn"]
-	region, _, id, ok := workspace.ParseARN(arn)
-	if !ok || region != a.cfg.Region {
-		return "", invalid(reasonField, "resourceArn", fmt.Sprintf("'%s' is not the ARN of a workspace in %s", arn, a.cfg.Region))
-	}
-	c.Params["workspaceId"] = id
-	return arn, nil
-}
-
 type statusJSON struct {
-	StatusCode workspace.Status `json:"statusCode"`
+	StatusCode   workspace.Status `json:"statusCode"`
+	StatusReason string           `json:"statusReason,omitempty"`
 }
 
 type workspaceJSON struct {
-	WorkspaceID string            `json:"workspaceId"`
-	ARN         string            `json:"arn"`
 	Alias       string            `json:"alias,omitempty"`
-	Status      statusJSON        `json:"status"`
-	CreatedAt   json.RawMessage   `json:"createdAt,omitempty"`
-	Tags        map[string]string `json:"tags"`
+	ARN         string            `json:"arn"`
+	CreatedAt   seconds           `json:"createdAt,omitempty"`
+	KMSKeyARN   string            `json:"kmsKeyArn,omitempty"`
 	Endpoint    string            `json:"prometheusEndpoint,omitempty"`
+	Status      statusJSON        `json:"status"`
+	Tags        map[string]string `json:"tags"`
+	WorkspaceID string            `json:"workspaceId"`
 }
 
-// summary writes a workspace as lists have it. Times are seconds, with the
-// milliseconds as fraction.
+// summary writes a workspace as lists have it.
 func summary(w *workspace.Workspace) workspaceJSON {
-	seconds := strconv.FormatFloat(float64(w.CreatedAt.UnixMilli())/1000, 'f', 3, 64)
-	return workspaceJSON{WorkspaceID: w.ID, ARN: w.ARN(), Alias: w.Alias, Status: statusJSON{w.Status},
-		CreatedAt: json.RawMessage(seconds), Tags: w.Tags}
-}
-
-// decodeBody reads a JSON body; an empty one has no members.
-func decodeBody(c *Call, into any) error {
-	err := json.NewDecoder(c.Request.Body).Decode(into)
-	if err == nil || errors.Is(err, io.EOF) {
-		return nil
-	}
-	return bodyError(err)
-}
-
-func bodyError(err error) error {
-	var typ *json.UnmarshalTypeError
-	if errors.As(err, &typ) {
-		return invalid(reasonCannotParse, typ.Field, fmt.Sprintf("member '%s' must be a %s, found %s", typ.Field, typ.Type, typ.Value))
-	}
-	return invalid(reasonCannotParse, "", "the body is not valid JSON: "+err.Error())
+	return workspaceJSON{WorkspaceID: w.ID, ARN: w.ARN(), Alias: w.Alias, Status: statusJSON{StatusCode: w.Status},
+		CreatedAt: secondsOf(w.CreatedAt), KMSKeyARN: w.KMSKeyARN, Tags: w.Tags}
 }
 
 func (a *aps) createWorkspace(w http.ResponseWriter, c *Call) error {
@@ -143,12 +183,8 @@ func (a *aps) createWorkspace(w http.ResponseWriter, c *Call) error {
 	if err := decodeBody(c, &in); err != nil {
 		return err
 	}
-	if in.KMSKeyARN != "" {
-		// Better refused than accepted and not done.
-		return invalid(reasonField, "kmsKeyArn", "encryption of a workspace with a customer managed key is not supported")
-	}
 	ws, err := a.cfg.Workspaces.Create(c.Request.Context(), c.Principal.AccountID,
-		workspace.CreateInput{Alias: in.Alias, Tags: in.Tags, ClientToken: in.ClientToken})
+		workspace.CreateInput{Alias: in.Alias, Tags: in.Tags, KMSKeyARN: in.KMSKeyARN, ClientToken: in.ClientToken})
 	if err != nil {
 		return err
 	}
@@ -160,22 +196,19 @@ func (a *aps) createWorkspace(w http.ResponseWriter, c *Call) error {
 
 func (a *aps) listWorkspaces(w http.ResponseWriter, c *Call) error {
 	q := c.Request.URL.Query()
-	in := workspace.ListInput{AliasPrefix: q.Get("alias"), NextToken: q.Get("nextToken")}
-	if s := q.Get("maxResults"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n == 0 {
-			return invalid(reasonField, "maxResults", "must be a number between 1 and 1000")
-		}
-		in.MaxResults = n
+	most, err := maxResults(q)
+	if err != nil {
+		return err
 	}
-	list, next, err := a.cfg.Workspaces.List(c.Request.Context(), c.Principal.AccountID, in)
+	list, next, err := a.cfg.Workspaces.List(c.Request.Context(), c.Principal.AccountID,
+		workspace.ListInput{AliasPrefix: q.Get("alias"), NextToken: q.Get("nextToken"), MaxResults: most})
 	if err != nil {
 		return err
 	}
 	out := struct {
-		Workspaces []workspaceJSON `json:"workspaces"`
 		NextToken  string          `json:"nextToken,omitempty"`
-	}{Workspaces: make([]workspaceJSON, 0, len(list)), NextToken: next}
+		Workspaces []workspaceJSON `json:"workspaces"`
+	}{NextToken: next, Workspaces: make([]workspaceJSON, 0, len(list))}
 	for _, ws := range list {
 		out.Workspaces = append(out.Workspaces, summary(ws))
 	}
@@ -184,7 +217,7 @@ func (a *aps) listWorkspaces(w http.ResponseWriter, c *Call) error {
 }
 
 func (a *aps) describeWorkspace(w http.ResponseWriter, c *Call) error {
-	ws, err := a.get(c)
+	ws, err := a.cfg.Workspaces.Get(c.Request.Context(), c.Principal.AccountID, c.Params["workspaceId"])
 	if err != nil {
 		return err
 	}
@@ -192,10 +225,6 @@ func (a *aps) describeWorkspace(w http.ResponseWriter, c *Call) error {
 	out.Endpoint = a.endpoint(c.Request, ws.ID)
 	writeJSON(w, http.StatusOK, map[string]workspaceJSON{"workspace": out})
 	return nil
-}
-
-func (a *aps) get(c *Call) (*workspace.Workspace, error) {
-	return a.cfg.Workspaces.Get(c.Request.Context(), c.Principal.AccountID, c.Params["workspaceId"])
 }
 
 // endpoint returns a workspace's base URL. Scripts append to it, so the slash
@@ -216,7 +245,7 @@ func (a *aps) endpoint(r *http.Request, id string) string {
 }
 
 func (a *aps) deleteWorkspace(w http.ResponseWriter, c *Call) error {
-	err := a.cfg.Workspaces.Delete(c.Request.Context(), c.Principal.AccountID, c.Params["workspaceId"], c.Request.URL.Query().Get("clientToken"))
+	err := a.cfg.Workspaces.Delete(c.Request.Context(), c.Principal.AccountID, c.Params["workspaceId"], queryToken(c))
 	if err != nil {
 		return err
 	}
@@ -237,45 +266,5 @@ func (a *aps) updateAlias(w http.ResponseWriter, c *Call) error {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (a *aps) tag(w http.ResponseWriter, c *Call) error {
-	var in struct {
-		Tags map[string]string `json:"tags"`
-	}
-	if err := decodeBody(c, &in); err != nil {
-		return err
-	}
-	if in.Tags == nil {
-		return invalid(reasonField, "tags", "is required")
-	}
-	err := a.cfg.Workspaces.Tag(c.Request.Context(), c.Principal.AccountID, c.Params["workspaceId"], in.Tags)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, struct{}{})
-	return nil
-}
-
-func (a *aps) untag(w http.ResponseWriter, c *Call) error {
-	keys := c.Request.URL.Query()["tagKeys"]
-	if len(keys) == 0 {
-		return invalid(reasonField, "tagKeys", "is required")
-	}
-	err := a.cfg.Workspaces.Untag(c.Request.Context(), c.Principal.AccountID, c.Params["workspaceId"], keys)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, struct{}{})
-	return nil
-}
-
-func (a *aps) listTags(w http.ResponseWriter, c *Call) error {
-	ws, err := a.get(c)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, map[string]map[string]string{"tags": ws.Tags})
 	return nil
 }

@@ -108,6 +108,7 @@ func (a *auth) assume(w http.ResponseWriter, c *api.Call) error {
 	if err != nil {
 		return tokenError(ctx, err)
 	}
+	httpserver.Annotate(ctx, slog.String("subject", claims.Subject))
 	pod, ok := claims.Kubernetes()
 	if !ok || pod.Pod == "" {
 		return refused("InvalidTokenException", "The token included in the request is not one that a cluster made for a pod.")
@@ -211,6 +212,7 @@ func (a *auth) handOut(w http.ResponseWriter, c *api.Call, cl *cluster.Cluster, 
 	if err != nil {
 		return toError(err, "")
 	}
+	httpserver.Annotate(ctx, slog.String("resource", as.RoleARN))
 	creds, err := a.cfg.Sessions.AssumeForPod(ctx, PodSession{
 		RoleARN: as.RoleARN, ClusterARN: cl.ARN(), ClusterName: cl.Name, Namespace: pod.Namespace, ServiceAccount: pod.ServiceAccount,
 		Pod: pod.Pod, PodUID: pod.PodUID, NoSessionTags: as.NoSessionTags,
@@ -222,6 +224,7 @@ func (a *auth) handOut(w http.ResponseWriter, c *api.Call, cl *cluster.Cluster, 
 	if err != nil {
 		return err
 	}
+	httpserver.SetPrincipal(ctx, creds.RoleARN)
 	var out handedOutJSON
 	out.Subject.Namespace, out.Subject.ServiceAccount = pod.Namespace, pod.ServiceAccount
 	out.Audience = podService

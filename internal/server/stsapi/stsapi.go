@@ -175,11 +175,20 @@ func refusal(c *api.Call, err error) error {
 	return &api.Error{Status: e.Status, Code: e.Code, Message: e.Message}
 }
 
+// aboutRole notes for the log which role is asked for.
+func aboutRole(c *api.Call, arn string) {
+	const most = 2048 // characters that an ARN can have
+	if len(arn) <= most {
+		httpserver.Annotate(c.Request.Context(), slog.String("resource", arn))
+	}
+}
+
 func (h handlers) assumeRole(w http.ResponseWriter, c *api.Call) error {
 	var r assumeRoleRequest
 	if err := awsquery.Decode(c.Form, &r); err != nil {
 		return err
 	}
+	aboutRole(c, r.RoleARN)
 	if len(r.ProvidedContexts) > 0 {
 		return &api.Error{Status: http.StatusBadRequest, Code: sts.CodeInvalidParameter, Message: "ProvidedContexts are not supported: no context provider is known here."}
 	}
@@ -200,6 +209,7 @@ func (h handlers) assumeRoleWithWebIdentity(w http.ResponseWriter, c *api.Call) 
 	if err := awsquery.Decode(c.Form, &r); err != nil {
 		return err
 	}
+	aboutRole(c, r.RoleARN)
 	in := sts.WebIdentityInput{Common: r.in(), RoleARN: r.RoleARN, RoleSessionName: r.RoleSessionName, Token: r.WebIdentityToken, ProviderID: r.ProviderID}
 	s, err := h.tokens.AssumeRoleWithWebIdentity(c.Request.Context(), c.Context, in)
 	if err != nil {

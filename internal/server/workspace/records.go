@@ -2,10 +2,8 @@ package workspace
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,24 +24,12 @@ type row struct {
 	Status        string `bun:"status"`
 	Tags          string `bun:"tags"`
 	CreatedAt     int64  `bun:"created_at"`
+	KMSKeyARN     string `bun:"kms_key_arn"`
 }
-
-type tokenRow struct {
-	bun.BaseModel `bun:"table:workspace_tokens"`
-	AccountID     string `bun:"account_id,pk"`
-	Operation     string `bun:"operation,pk"`
-	Token         string `bun:"token,pk"`
-	Input         string `bun:"input"`
-	WorkspaceID   string `bun:"workspace_id"`
-	CreatedAt     int64  `bun:"created_at"`
-}
-
-// tokenLife is how long a client token is remembered.
-const tokenLife = 24 * time.Hour
 
 func (r *row) workspace() (*Workspace, error) {
 	w := &Workspace{ID: r.ID, AccountID: r.AccountID, Region: r.Region, Alias: r.Alias,
-		Status: Status(r.Status), CreatedAt: time.UnixMilli(r.CreatedAt).UTC()}
+		Status: Status(r.Status), KMSKeyARN: r.KMSKeyARN, CreatedAt: time.UnixMilli(r.CreatedAt).UTC()}
 	if err := json.Unmarshal([]byte(r.Tags), &w.Tags); err != nil {
 		return nil, fmt.Errorf("tags of workspace %s: %w", r.ID, err)
 	}
@@ -62,6 +48,7 @@ func encodeTags(tags map[string]string) string {
 type CreateInput struct {
 	Alias       string
 	Tags        map[string]string
+	KMSKeyARN   string // "" for none
 	ClientToken string
 }
 
@@ -75,17 +62,20 @@ func (s *Service) Create(ctx context.Context, account string, in CreateInput) (*
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
-	r := &row{ID: "ws-" + uuid.NewString(), AccountID: account, Region: s.cfg.Region, Alias: alias,
+	if err := s.checkKMSKey(ctx, account, in.KMSKeyARN); err != nil {
+		return nil, err
+	}
+	r := &row{ID: "ws-" + uuid.NewString(), AccountID: account, Region: s.cfg.Region, Alias: alias, KMSKeyARN: in.KMSKeyARN,
 		Status: string(StatusCreating), Tags: encodeTags(in.Tags), CreatedAt: s.cfg.Now().UnixMilli()}
 	t := &tokenRow{AccountID: account, Operation: "CreateWorkspace", Token: in.ClientToken,
-		Input: hashInput(alias, r.Tags), WorkspaceID: r.ID}
+		Input: hashInput(alias, r.Tags, in.KMSKeyARN), WorkspaceID: r.ID}
 	err = s.once(ctx, t, func(ctx context.Context, tx bun.Tx) error {
 		n, err := tx.NewSelect().Model((*row)(nil)).Where("account_id = ? AND region = ?", account, s.cfg.Region).Count(ctx)
 		if err != nil {
 			return err
 		}
 		if n >= s.cfg.MaxWorkspaces {
-			return &QuotaError{fmt.Sprintf("%d workspaces are the most an account may have in a region (setting max_workspaces)", s.cfg.MaxWorkspaces)}
+			return &QuotaError{Code: "L-WORKSPACES", Message: fmt.Sprintf("%d workspaces are the most an account may have in a region (setting max_workspaces)", s.cfg.MaxWorkspaces)}
 		}
 		_, err = tx.NewInsert().Model(r).Exec(ctx)
 		return err
@@ -96,51 +86,9 @@ func (s *Service) Create(ctx context.Context, account string, in CreateInput) (*
 	s.Kick()
 	w, err := s.Get(ctx, account, t.WorkspaceID)
 	if errors.Is(err, ErrNotFound) {
-		return nil, &ConflictError{t.WorkspaceID, "The client token was used for a workspace that has been deleted."}
+		return nil, &ConflictError{ID: t.WorkspaceID, Message: "The client token was used for a workspace that has been deleted."}
 	}
 	return w, err
-}
-
-// once runs do in a transaction unless t's token was used before. With the same
-// input t.WorkspaceID then is that of the first call; other input is a conflict.
-func (s *Service) once(ctx context.Context, t *tokenRow, do func(context.Context, bun.Tx) error) error {
-	if err := checkToken(t.Token); err != nil {
-		return err
-	}
-	now := s.cfg.Now()
-	t.CreatedAt = now.UnixMilli()
-	return s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if t.Token == "" {
-			return do(ctx, tx)
-		}
-		_, err := tx.NewDelete().Model((*tokenRow)(nil)).Where("created_at < ?", now.Add(-tokenLife).UnixMilli()).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		var old tokenRow
-		err = tx.NewSelect().Model(&old).
-			Where("account_id = ? AND operation = ? AND token = ?", t.AccountID, t.Operation, t.Token).Scan(ctx)
-		switch {
-		case err == nil && old.Input != t.Input:
-			return &ConflictError{old.WorkspaceID, "The client token was used before with other parameters."}
-		case err == nil:
-			t.WorkspaceID = old.WorkspaceID
-			return nil
-		case !errors.Is(err, sql.ErrNoRows):
-			return err
-		}
-		if err := do(ctx, tx); err != nil {
-			return err
-		}
-		_, err = tx.NewInsert().Model(t).Exec(ctx)
-		return err
-	})
-}
-
-func hashInput(parts ...string) string {
-	b, _ := json.Marshal(parts)
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }
 
 // Get returns a workspace of the account, or ErrNotFound.
@@ -179,6 +127,11 @@ type pageToken struct {
 	Alias string `json:"a,omitempty"`
 }
 
+// maxPageToken is the length of a token in bytes.
+const maxPageToken = 1000
+
+var errBadPageToken = &InvalidError{"nextToken", "is not a token that this list returned"}
+
 // List returns workspaces in order of creation, and the token of the next page.
 func (s *Service) List(ctx context.Context, account string, in ListInput) ([]*Workspace, string, error) {
 	if in.MaxResults == 0 {
@@ -199,9 +152,12 @@ func (s *Service) List(ctx context.Context, account string, in ListInput) ([]*Wo
 	}
 	if in.NextToken != "" {
 		var at pageToken
+		if len(in.NextToken) > maxPageToken {
+			return nil, "", errBadPageToken
+		}
 		b, err := base64.RawURLEncoding.DecodeString(in.NextToken)
-		if err != nil || json.Unmarshal(b, &at) != nil || at.Alias != prefix {
-			return nil, "", &InvalidError{"nextToken", "is not a token that this list returned"}
+		if err != nil || json.Unmarshal(b, &at) != nil || at.Alias != prefix || !ValidID(at.ID) {
+			return nil, "", errBadPageToken
 		}
 		q = q.Where("created_at > ? OR (created_at = ? AND id > ?)", at.Time, at.Time, at.ID)
 	}
@@ -237,11 +193,12 @@ func (s *Service) Delete(ctx context.Context, account, id, clientToken string) e
 			return err
 		}
 		if Status(r.Status) == StatusDeleting {
-			return &ConflictError{id, "Workspace is being deleted."}
+			return &ConflictError{ID: id, Message: "Workspace is being deleted."}
 		}
 		_, err = tx.NewUpdate().Model((*row)(nil)).Set("status = ?", string(StatusDeleting)).Where("id = ?", id).Exec(ctx)
 		return err
 	})
+	s.entries.changed(id)
 	if err != nil {
 		return wrapDB("delete workspace "+id, err)
 	}
@@ -264,28 +221,40 @@ func (s *Service) UpdateAlias(ctx context.Context, account, id, alias, clientTok
 		_, err = tx.NewUpdate().Model((*row)(nil)).Set("alias = ?", alias).Where("id = ?", id).Exec(ctx)
 		return err
 	})
+	s.entries.changed(id)
 	return wrapDB("update alias of workspace "+id, err)
 }
 
 // Tag adds tags to a workspace or replaces their values.
 func (s *Service) Tag(ctx context.Context, account, id string, tags map[string]string) error {
-	if err := checkTags(tags); err != nil {
-		return err
-	}
-	return s.updateTags(ctx, account, id, func(have map[string]string) error {
-		maps.Copy(have, tags)
-		return checkTags(have)
-	})
+	return s.updateTags(ctx, account, id, adding(tags))
 }
 
 // Untag removes tags; names it does not have are no error.
 func (s *Service) Untag(ctx context.Context, account, id string, keys []string) error {
-	return s.updateTags(ctx, account, id, func(have map[string]string) error {
+	return s.updateTags(ctx, account, id, removing(keys))
+}
+
+// adding returns the change that adds tags to those of a resource, checked.
+func adding(tags map[string]string) func(map[string]string) error {
+	return func(have map[string]string) error {
+		if err := checkTags(tags); err != nil {
+			return err
+		}
+		maps.Copy(have, tags)
+		return checkTags(have)
+	}
+}
+
+// removing returns the change that removes tags; names that there are not are no
+// error.
+func removing(keys []string) func(map[string]string) error {
+	return func(have map[string]string) error {
 		for _, k := range keys {
 			delete(have, k)
 		}
 		return nil
-	})
+	}
 }
 
 func (s *Service) updateTags(ctx context.Context, account, id string, change func(map[string]string) error) error {
@@ -304,6 +273,7 @@ func (s *Service) updateTags(ctx context.Context, account, id string, change fun
 		_, err = tx.NewUpdate().Model((*row)(nil)).Set("tags = ?", encodeTags(w.Tags)).Where("id = ?", id).Exec(ctx)
 		return err
 	})
+	s.entries.changed(id)
 	return wrapDB("update tags of workspace "+id, err)
 }
 
@@ -313,18 +283,7 @@ func (s *Service) changeable(ctx context.Context, tx bun.Tx, account, id string)
 		return nil, err
 	}
 	if Status(r.Status) == StatusDeleting {
-		return nil, &ConflictError{id, "Workspace is being deleted."}
+		return nil, &ConflictError{ID: id, Message: "Workspace is being deleted."}
 	}
 	return r, nil
-}
-
-// wrapDB adds what was tried to an error that is not the caller's own doing.
-func wrapDB(what string, err error) error {
-	var invalid *InvalidError
-	var conflict *ConflictError
-	var quota *QuotaError
-	if err == nil || errors.Is(err, ErrNotFound) || errors.As(err, &invalid) || errors.As(err, &conflict) || errors.As(err, &quota) {
-		return err
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }

@@ -15,12 +15,18 @@ func (s *Service) Kick() {
 	}
 }
 
-// Run works off the states CREATING and DELETING until ctx is done. What fails
-// is logged and tried again; what a crash left undone is found at the start.
+// Run works off the states CREATING, UPDATING and DELETING until ctx is done.
+// What fails is logged and tried again; what a crash left undone is found at the
+// start, when all scrapers begin to run as well.
 func (s *Service) Run(ctx context.Context) error {
+	started := false
 	for {
 		var again <-chan time.Time
-		if err := s.Reconcile(ctx); err != nil && ctx.Err() == nil {
+		err := s.start(ctx, &started)
+		if err == nil {
+			err = s.Reconcile(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			s.logger.Error("workspace work failed, trying again", "err", err, "after", s.retryAfter)
 			again = time.After(s.retryAfter)
 		}
@@ -31,6 +37,22 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-again:
 		}
 	}
+}
+
+// start does what has to be done once in the life of a process: settings that
+// could not be applied are tried again, and all scrapers run.
+func (s *Service) start(ctx context.Context, done *bool) error {
+	if *done {
+		return nil
+	}
+	if err := s.applyConfigurations(ctx, StatusUpdateFailed); err != nil {
+		return err
+	}
+	if err := s.runScrapers(ctx, StatusActive, StatusUpdateFailed, StatusCreationFailed); err != nil {
+		return err
+	}
+	*done = true
+	return nil
 }
 
 // Reconcile does the work that is there now and returns what went wrong.
@@ -51,6 +73,7 @@ func (s *Service) Reconcile(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, s.applyConfigurations(ctx, StatusUpdating), s.runScrapers(ctx, StatusCreating, StatusUpdating, StatusDeleting))
 	return errors.Join(errs...)
 }
 
@@ -64,6 +87,7 @@ func (s *Service) activate(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("activate workspace %s: %w", id, err)
 	}
+	s.entries.changed(id)
 	s.logger.Info("workspace active", "workspace", id)
 	return nil
 }
@@ -75,6 +99,7 @@ func (s *Service) remove(ctx context.Context, id string) error {
 	if _, err := s.db.NewDelete().Model((*row)(nil)).Where("id = ?", id).Exec(ctx); err != nil {
 		return fmt.Errorf("remove record of workspace %s: %w", id, err)
 	}
+	s.entries.changed(id)
 	s.logger.Info("workspace deleted", "workspace", id)
 	return nil
 }
