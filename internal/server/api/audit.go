@@ -37,6 +37,9 @@ func (rt *Router) audit(r *http.Request, x *exchange, start time.Time, err error
 	if named, subject := httpserver.Notes(r.Context(), "subject"); e.Principal == "" {
 		e.Principal, e.Subject = named, subject
 	}
+	if e.Resource == "" {
+		_, e.Resource = httpserver.Notes(r.Context(), "resource")
+	}
 	if err != nil {
 		e.Status, e.Code, e.Reason = x.status, x.code, toError(err, x.params).Message
 		if _, why := httpserver.Notes(r.Context(), "reason"); why != "" {
