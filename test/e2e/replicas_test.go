@@ -41,7 +41,9 @@ const (
 // Nothing that was scraped may be missing or there twice, as the targets, the
 // replicas and the server's database have it.
 func replicas(t *testing.T, k *cluster.Cluster) {
-	_, err := k.Kubectl(t.Context(), "delete", "deployment", "observability-collector", "-n", "prometheus", "--ignore-not-found", "--wait")
+	// With its pods: one that is still there counts as a replica that leaves.
+	_, err := k.Kubectl(t.Context(), "delete", "deployment", "observability-collector", "-n", "prometheus",
+		"--ignore-not-found", "--cascade=foreground", "--wait")
 	require.NoError(t, err)
 	none := writeFile(t, t.TempDir(), "none.yaml", "scrape_configs: []\n")
 	control := k.ControlCommand(t.Context(), "true").Args
