@@ -247,8 +247,13 @@ type listed struct {
 	matched bool
 }
 
+// sometimes begins lines about what depends on the moment of a reload.
+const sometimes = "sometimes: "
+
 // readListed reads a list of differences: lines of regular expressions for
 // stream, target, series and what differs, each of the whole, and the reason.
+// What is listed and is no difference fails the test, except for what begins
+// with sometimes.
 func readListed(t *testing.T, file string) (all []*listed) {
 	t.Helper()
 	f, err := os.Open(file)
@@ -260,7 +265,7 @@ func readListed(t *testing.T, file string) (all []*listed) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		parts := strings.Split(line, " | ")
+		parts := strings.Split(strings.TrimPrefix(line, sometimes), " | ")
 		require.Len(t, parts, 5, "%s: %s", file, line)
 		l := &listed{text: line}
 		for i := range l.fields {
@@ -320,7 +325,7 @@ func report(t *testing.T, file string, all []difference) {
 		t.Errorf("%d differences that are not listed in %s:\n%s", len(unlisted), file, b.String())
 	}
 	for _, l := range list {
-		if !l.matched {
+		if !l.matched && !strings.HasPrefix(l.text, sometimes) {
 			t.Errorf("%s lists what is no difference: %s", file, l.text)
 		}
 	}
