@@ -441,7 +441,15 @@ func TestEncodeDoesNotAllocate(t *testing.T) {
 			}
 			all()
 			all()
-			require.Zero(t, testing.AllocsPerRun(5, all), "version %s, %d rules", v, len(rules))
+			// The compressor's pool may be emptied in between, and under the race detector
+			// it forgets on purpose: not every run has to be free.
+			least := math.Inf(1)
+			for range 20 {
+				if least = min(least, testing.AllocsPerRun(1, all)); least == 0 {
+					break
+				}
+			}
+			require.Zero(t, least, "version %s, %d rules", v, len(rules))
 		}
 	}
 }
