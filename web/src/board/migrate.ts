@@ -1,19 +1,18 @@
 /**
- * The one entry point from imported Grafana JSON to the board model. Every form boards have had since schema version 1 is turned into
- * the modern one here; nothing past this file knows the old ones. It never throws on odd JSON: what cannot be carried over is
- * written into the board's notes.
+ * The one entry point from imported Grafana JSON to the board model: upgrade.ts makes the JSON modern, this file reads it. It never throws
+ * on odd JSON: what cannot be carried over is written into the board's notes.
  */
-import { isObject, list, num, obj, objects, str, strings, type Json } from './json';
+import { isObject, num, obj, objects, str, strings, type Json } from './json';
 import { DEFAULT_RANGE, readTimeZone } from './timerange';
 import { readDataSource, readPanel } from './migrate_panel';
-import type { Board, BoardLink, Panel, Section, Variable, VariableOption, VariableType } from './model';
+import type { Annotation, Board, BoardLink, Panel, Section, Variable, VariableOption, VariableType } from './model';
+import { upgradeBoard } from './upgrade';
 
-/** UnsupportedBoard is thrown for JSON that is not a classic dashboard; its message says what it is. */
-export class UnsupportedBoard extends Error {}
+export { UnsupportedBoard } from './upgrade';
 
 /** migrateBoard reads any classic dashboard JSON. It throws UnsupportedBoard only when the JSON is no dashboard at all. */
 export function migrateBoard(input: unknown): Board {
-  const raw = unwrap(input);
+  const raw = upgradeBoard(input);
   const notes: string[] = [];
   const templating = objects(obj(raw.templating).list).map(readVariable);
   const time = obj(raw.time);
@@ -27,109 +26,60 @@ export function migrateBoard(input: unknown): Board {
     time: { from: str(time.from, DEFAULT_RANGE.from), to: str(time.to, DEFAULT_RANGE.to) },
     timezone: readTimeZone(str(raw.timezone)),
     weekStart: str(raw.weekStart),
-    refresh: raw.refresh === false ? '' : str(raw.refresh),
+    fiscalYearStartMonth: num(raw.fiscalYearStartMonth, 0),
+    refresh: str(raw.refresh),
     refreshIntervals: strings(picker.refresh_intervals),
-    graphTooltip: raw.sharedCrosshair === true ? 1 : num(raw.graphTooltip, 0),
+    nowDelay: str(picker.nowDelay),
+    graphTooltip: num(raw.graphTooltip, 0),
     variables: templating,
-    sections: list(raw.rows).length > 0 ? readLegacyRows(raw, notes) : readPanels(raw, notes),
+    annotations: objects(obj(raw.annotations).list).map(readAnnotation),
+    sections: readPanels(raw, notes),
     links: objects(raw.links).map(readBoardLink),
     inputs: objects(raw.__inputs).map((i) => str(i.name)),
     notes,
+    json: raw,
+    original: input,
   };
-}
-
-function unwrap(input: unknown): Json {
-  if (!isObject(input)) {
-    throw new UnsupportedBoard('This is not a dashboard: expected a JSON object.');
-  }
-  if (isObject(input.spec) && typeof input.apiVersion === 'string') {
-    if (isObject(input.spec.elements)) {
-      throw new UnsupportedBoard(`This board uses Grafana's v2 resource schema (${input.apiVersion}). Export it as "Classic" JSON.`);
-    }
-    return input.spec;
-  }
-  if (isObject(input.elements) && isObject(input.layout)) {
-    throw new UnsupportedBoard(`This board uses Grafana's v2 resource schema. Export it as "Classic" JSON.`);
-  }
-  return isObject(input.dashboard) ? input.dashboard : input;
 }
 
 function readPanels(raw: Json, notes: string[]): Section[] {
   const items = objects(raw.panels);
   const placed = items.map((p, i) => ({ p, i, y: num(obj(p.gridPos).y, i * 100), x: num(obj(p.gridPos).x, 0) }));
   placed.sort((a, b) => a.y - b.y || a.x - b.x || a.i - b.i);
-  const ids = new IdSource(items);
   const sections: Section[] = [{ row: null, panels: [] }];
   for (const { p } of placed) {
     if (p.type === 'row') {
       sections.push({
-        row: { id: ids.of(p), title: str(p.title), collapsed: p.collapsed === true, repeat: str(p.repeat) },
-        panels: objects(p.panels).map((inner) => readPanel(inner, ids.of(inner), notes)),
+        row: { id: num(p.id, 0), title: str(p.title), collapsed: p.collapsed === true, repeat: str(p.repeat) },
+        panels: objects(p.panels).map((inner) => readPanel(inner, num(inner.id, 0), notes)),
       });
     } else {
-      sections[sections.length - 1]?.panels.push(readPanel(p, ids.of(p), notes));
+      sections[sections.length - 1]?.panels.push(readPanel(p, num(p.id, 0), notes));
     }
   }
   return sections.filter((s) => s.row !== null || s.panels.length > 0);
 }
 
-/** IdSource keeps panel ids and gives new ones to panels without an own id, or with one that is taken. */
-class IdSource {
-  private next: number;
-  private readonly taken = new Set<number>();
-
-  constructor(panels: readonly Json[]) {
-    const all = panels.flatMap((p) => [p, ...objects(p.panels)]);
-    this.next = Math.max(0, ...all.map((p) => num(p.id, 0))) + 1;
-  }
-
-  of(panel: Json): number {
-    const id = num(panel.id, 0);
-    if (id > 0 && !this.taken.has(id)) {
-      this.taken.add(id);
-      return id;
-    }
-    return this.next++;
-  }
-}
-
-/** readLegacyRows lays out boards from before Grafana 5: rows with a height, panels with a span of twelfths. */
-function readLegacyRows(raw: Json, notes: string[]): Section[] {
-  const rows = objects(raw.rows);
-  const ids = new IdSource(rows.flatMap((r) => objects(r.panels)));
-  const showTitles = rows.some((r) => r.showTitle === true || r.collapse === true || str(r.repeat) !== '');
-  const sections: Section[] = [];
-  let y = 0;
-  for (const row of rows) {
-    const section: Section = { row: null, panels: [] };
-    if (showTitles) {
-      const title = row.showTitle === true || row.collapse === true ? str(row.title, 'Row') : '';
-      section.row = { id: ids.of({}), title, collapsed: row.collapse === true, repeat: str(row.repeat) };
-    }
-    const rowHeight = heightUnits(row.height, 7);
-    let x = 0;
-    let tallest = 0;
-    for (const p of objects(row.panels)) {
-      const w = Math.min(24, Math.max(1, Math.round(num(p.span, 12) * 2)));
-      const h = p.height === undefined ? rowHeight : heightUnits(p.height, rowHeight);
-      if (x + w > 24) {
-        x = 0;
-        y += tallest;
-        tallest = 0;
-      }
-      section.panels.push(readPanel({ ...p, gridPos: { x, y, w, h } }, ids.of(p), notes));
-      x += w;
-      tallest = Math.max(tallest, h);
-    }
-    y += tallest;
-    sections.push(section);
-  }
-  return sections;
-}
-
-function heightUnits(height: unknown, fallback: number): number {
-  const px = num(str(height).replace(/px$/, ''), 0);
-  return px <= 0 ? fallback : Math.max(3, Math.ceil((px + 8) / 38));
+/** readAnnotation reads one annotation query; the built-in one of Grafana's own annotations is told by `builtIn`. */
+function readAnnotation(raw: Json): Annotation {
+  const target = obj(raw.target);
+  return {
+    name: str(raw.name),
+    enable: raw.enable !== false,
+    hide: raw.hide === true,
+    builtIn: num(raw.builtIn, 0) === 1 || str(raw.type) === 'dashboard',
+    color: str(raw.iconColor, 'rgba(0, 211, 255, 1)'),
+    datasource: readDataSource(raw.datasource),
+    expr: str(raw.expr, str(target.expr)),
+    step: str(raw.step, str(target.interval)),
+    titleFormat: str(raw.titleFormat),
+    textFormat: str(raw.textFormat),
+    tagKeys: str(raw.tagKeys).split(',').map((s) => s.trim()).filter((s) => s !== ''),
+    useValueForTime: raw.useValueForTime === true || raw.useValueForTime === 'on',
+    tags: strings(raw.tags ?? target.tags),
+    exclude: obj(raw.filter).exclude === true,
+    panelIds: (Array.isArray(obj(raw.filter).ids) ? (obj(raw.filter).ids as unknown[]) : []).map((n) => num(n, -1)),
+  };
 }
 
 const VARIABLE_TYPES = new Set(['query', 'custom', 'constant', 'textbox', 'datasource', 'interval', 'adhoc']);
@@ -143,12 +93,12 @@ function readVariable(v: Json): Variable {
     originalType,
     label: str(v.label),
     description: str(v.description),
-    hide: typeof v.hide === 'boolean' ? (v.hide ? 2 : 0) : hideNumber(v.hide),
+    hide: num(v.hide, 0),
     query: readVariableQuery(v),
     datasource: readDataSource(v.datasource),
     regex: str(v.regex),
     sort: num(v.sort, 0),
-    refresh: v.refresh === true ? 1 : num(v.refresh, 0),
+    refresh: num(v.refresh, 0),
     multi: v.multi === true,
     includeAll: v.includeAll === true,
     allValue: str(v.allValue),
@@ -157,11 +107,10 @@ function readVariable(v: Json): Variable {
     auto: v.auto === true,
     autoCount: num(v.auto_count, 30),
     autoMin: str(v.auto_min, '10s'),
+    regexApplyTo: v.regexApplyTo === 'text' ? 'text' : 'value',
+    allowCustomValue: v.allowCustomValue !== false,
+    filters: [...objects(v.baseFilters), ...objects(v.filters)].map((f) => ({ key: str(f.key), operator: str(f.operator, '='), value: str(f.value) })).filter((f) => f.key !== ''),
   };
-}
-
-function hideNumber(hide: unknown): number {
-  return hide === 'hideVariable' ? 2 : hide === 'hideLabel' ? 1 : num(hide, 0);
 }
 
 function readOption(o: Json): VariableOption {

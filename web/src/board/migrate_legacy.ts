@@ -1,5 +1,6 @@
 /** The three panel types from before Grafana 7, turned into the modern ones: graph, singlestat and the old table. */
 import { isObject, num, obj, objects, optNum, str, strings, type Json } from './json';
+import { legacyReducer } from './reducers';
 
 /** Converted is a panel's visual part in modern terms; readFieldConfig normalises it further. */
 export interface Converted {
@@ -10,46 +11,95 @@ export interface Converted {
   transformations: { id: string; options: Json }[];
 }
 
-const CALCS: Record<string, string> = {
-  avg: 'mean', current: 'lastNotNull', total: 'sum', last: 'lastNotNull', min: 'min', max: 'max', first: 'firstNotNull', delta: 'delta',
-  diff: 'diff', range: 'range', count: 'count', last_time: 'lastNotNull',
-};
-
 const PALETTE = ['rgba(50, 172, 45, 0.97)', 'rgba(237, 129, 40, 0.89)', 'rgba(245, 54, 54, 0.9)'];
 
-/** legacyGraph turns the flot graph into a time series. */
-export function legacyGraph(raw: Json): Converted {
+/** legacyGraph turns the flot graph into a time series, or into what its x axis asked for: bars per series, or a histogram. */
+export function legacyGraph(original: Json): Converted {
+  const raw = olderGraph(original);
   const axes = objects(raw.yaxes);
   const left = axes[0] ?? {};
   const right = axes[1] ?? {};
   const custom: Json = {
-    drawStyle: raw.bars === true ? 'bars' : raw.lines === false && raw.points === true ? 'points' : 'line',
-    lineWidth: num(raw.linewidth, 1),
-    fillOpacity: raw.bars === true ? 100 : num(raw.fill, 1) * 10,
-    lineInterpolation: raw.steppedLine === true ? 'stepAfter' : 'linear',
-    pointSize: num(raw.pointradius, 2) * 2,
-    showPoints: raw.points === true ? 'always' : 'never',
-    spanNulls: raw.nullPointMode === 'connected',
-    stacking: { mode: raw.stack === true ? (raw.percentage === true ? 'percent' : 'normal') : 'none', group: 'A' },
+    ...graphStyle(raw),
     axisLabel: str(left.label),
     axisPlacement: left.show === false ? 'hidden' : 'auto',
     scaleDistribution: num(left.logBase, 1) > 1 ? { type: 'log', log: num(left.logBase, 10) } : { type: 'linear' },
     ...graphThresholds(raw),
   };
   const defaults: Json = { custom, unit: str(left.format, 'short'), ...axisLimits(left), ...graphThresholdSteps(raw) };
+  if (defaults.decimals === undefined && optNum(raw.decimals) !== undefined) {
+    defaults.decimals = optNum(raw.decimals);
+  }
   if (raw.nullPointMode === 'null as zero') {
     defaults.nullValueMode = 'null as zero';
   }
   const tooltip = obj(raw.tooltip);
+  const options = {
+    legend: graphLegend(obj(raw.legend)),
+    tooltip: { mode: tooltip.shared === false ? 'single' : 'multi', sort: num(tooltip.sort, 0) === 2 ? 'desc' : num(tooltip.sort, 0) === 1 ? 'asc' : 'none' },
+  };
+  const overrides = [...aliasColors(obj(raw.aliasColors)), ...objects(raw.seriesOverrides).map((o) => seriesOverride(o, right))];
+  if (obj(raw.xaxis).show === false) {
+    overrides.push({ matcher: { id: 'byType', options: 'time' }, properties: [{ id: 'custom.axisPlacement', value: 'hidden' }] });
+  }
+  return graphKind({ type: 'timeseries', options, fieldConfig: defaults, overrides, transformations: [] }, obj(raw.xaxis));
+}
+
+function graphKind(c: Converted, xaxis: Json): Converted {
+  if (xaxis.mode === 'histogram') {
+    const buckets = optNum(xaxis.buckets);
+    return { ...c, type: 'histogram', options: { legend: c.options.legend, tooltip: c.options.tooltip, ...(buckets === undefined ? {} : { bucketCount: buckets }) } };
+  }
+  if (xaxis.mode !== 'series') {
+    return c;
+  }
+  const first = str((xaxis.values as unknown[] | undefined)?.[0]);
+  const calcs = [legacyReducer(first, 'sum')];
+  return { ...c, type: 'bargauge', options: { reduceOptions: { calcs, values: false }, orientation: 'vertical', displayMode: 'gradient', showUnfilled: false } };
+}
+
+/** olderGraph reads the settings of Grafana 2: `grid`, `y_formats` and a legend that was a mere switch. */
+function olderGraph(raw: Json): Json {
+  const out = { ...raw };
+  if (typeof raw.legend === 'boolean') {
+    out.legend = { show: raw.legend };
+  }
+  const grid = obj(raw.grid);
+  if (!Array.isArray(raw.yaxes)) {
+    const formats = strings(raw.y_formats);
+    const axis = (side: 'left' | 'right', i: number): Json => ({
+      format: formats[i] ?? 'short', show: raw['y-axis'] !== false, label: str(raw[`${side}YAxisLabel`]), logBase: num(grid[`${side}LogBase`], 1),
+      min: grid[`${side}Min`] ?? null, max: grid[`${side}Max`] ?? null,
+    });
+    out.yaxes = [axis('left', 0), axis('right', 1)];
+    out.xaxis = isObject(raw.xaxis) ? raw.xaxis : { show: raw['x-axis'] !== false };
+  }
+  if (!Array.isArray(raw.thresholds) && optNum(grid.threshold1) !== undefined) {
+    const line = grid.thresholdLine === true;
+    const step = (n: 1 | 2, op: string): Json => ({
+      value: grid[`threshold${n}`], op, line, fill: !line, colorMode: 'custom', fillColor: grid[`threshold${n}Color`], lineColor: grid[`threshold${n}Color`],
+    });
+    const op = optNum(grid.threshold2) !== undefined && num(grid.threshold1, 0) > num(grid.threshold2, 0) ? 'lt' : 'gt';
+    out.thresholds = [step(1, op), ...(optNum(grid.threshold2) === undefined ? [] : [step(2, op)])];
+  }
+  return out;
+}
+
+function graphStyle(raw: Json): Json {
+  const bars = raw.bars === true;
+  const points = raw.points === true;
+  const gradient = num(raw.fillGradient, 0);
   return {
-    type: 'timeseries',
-    options: {
-      legend: graphLegend(obj(raw.legend)),
-      tooltip: { mode: tooltip.shared === false ? 'single' : 'multi', sort: num(tooltip.sort, 0) === 2 ? 'desc' : num(tooltip.sort, 0) === 1 ? 'asc' : 'none' },
-    },
-    fieldConfig: defaults,
-    overrides: [...aliasColors(obj(raw.aliasColors)), ...objects(raw.seriesOverrides).map((o) => seriesOverride(o, right))],
-    transformations: [],
+    drawStyle: bars ? 'bars' : raw.lines === false && points ? 'points' : 'line',
+    lineWidth: raw.lines === false && !bars && !points ? 0 : num(raw.linewidth, 1),
+    fillOpacity: bars ? 100 : gradient > 0 ? gradient * 10 : num(raw.fill, 1) * 10,
+    ...(gradient > 0 && !bars ? { gradientMode: 'opacity' } : {}),
+    lineInterpolation: raw.steppedLine === true ? 'stepAfter' : 'linear',
+    pointSize: num(raw.pointradius, 2) * 2,
+    showPoints: points ? 'always' : 'never',
+    spanNulls: raw.nullPointMode === 'connected',
+    stacking: { mode: raw.stack === true ? (raw.percentage === true ? 'percent' : 'normal') : 'none', group: 'A' },
+    ...(raw.dashes === true ? { lineStyle: { fill: 'dash', dash: [num(raw.dashLength, 10), num(raw.spaceLength, 10)] } } : {}),
   };
 }
 
@@ -65,15 +115,15 @@ function axisLimits(axis: Json): Json {
 }
 
 function graphLegend(legend: Json): Json {
-  const calcs = legend.values === true ? ['min', 'max', 'avg', 'current', 'total'].filter((c) => legend[c] === true).map((c) => CALCS[c] ?? c) : [];
+  const calcs = legend.values === true ? ['min', 'max', 'avg', 'current', 'total'].filter((c) => legend[c] === true).map((c) => legacyReducer(c)) : [];
   const sort = str(legend.sort);
   return {
     showLegend: legend.show !== false,
-    displayMode: legend.alignAsTable === true || calcs.length > 1 ? 'table' : 'list',
+    displayMode: legend.alignAsTable === true ? 'table' : 'list',
     placement: legend.rightSide === true ? 'right' : 'bottom',
     calcs,
     ...(num(legend.sideWidth, 0) > 0 ? { width: num(legend.sideWidth, 0) } : {}),
-    ...(sort === '' ? {} : { sortBy: legendHeader(CALCS[sort] ?? sort), sortDesc: legend.sortDesc === true }),
+    ...(sort === '' ? {} : { sortBy: legendHeader(legacyReducer(sort)), sortDesc: legend.sortDesc === true }),
   };
 }
 
@@ -92,13 +142,30 @@ function graphThresholds(raw: Json): Json {
   return { thresholdsStyle: { mode: fill && line ? 'line+area' : fill ? 'area' : 'line' } };
 }
 
+/** A "gt" threshold colours what lies above it, an "lt" one what lies below: together they make the steps of today. */
 function graphThresholdSteps(raw: Json): Json {
   const colors: Record<string, string> = { critical: 'red', warning: 'orange', ok: 'green' };
-  const steps = objects(raw.thresholds)
-    .filter((t) => optNum(t.value) !== undefined && t.op !== 'lt')
-    .map((t) => ({ value: num(t.value, 0), color: colors[str(t.colorMode)] ?? str(t.lineColor, str(t.fillColor, 'red')) }))
-    .sort((a, b) => a.value - b.value);
-  return steps.length === 0 ? {} : { thresholds: { mode: 'absolute', steps: [{ value: null, color: 'transparent' }, ...steps] }, color: { mode: 'palette-classic' } };
+  const colorOf = (t: Json) => colors[str(t.colorMode)] ?? str(t.fillColor, str(t.lineColor, 'red'));
+  const sorted = objects(raw.thresholds).filter((t) => optNum(t.value) !== undefined).sort((a, b) => num(a.value, 0) - num(b.value, 0));
+  const steps: { value: number | null; color: string }[] = [];
+  sorted.forEach((t, i) => {
+    const next = sorted[i + 1];
+    if (t.op === 'lt') {
+      if (i === 0) {
+        steps.push({ value: null, color: colorOf(t) });
+      }
+      steps.push({ value: num(t.value, 0), color: next?.op === 'lt' ? colorOf(next) : 'transparent' });
+    } else {
+      steps.push({ value: num(t.value, 0), color: colorOf(t) });
+    }
+  });
+  if (steps.length === 0) {
+    return {};
+  }
+  if (steps[0]?.value !== null) {
+    steps.unshift({ value: null, color: 'transparent' });
+  }
+  return { thresholds: { mode: 'absolute', steps }, color: { mode: 'palette-classic' } };
 }
 
 function aliasColors(colors: Json): Json[] {
@@ -145,30 +212,46 @@ function seriesOverride(o: Json, right: Json): Json {
   if (o.lines === false && o.bars !== true) {
     add('custom.lineWidth', 0);
   }
+  if (o.points !== undefined) {
+    add('custom.showPoints', o.points === true ? 'always' : 'never');
+  }
+  if (o.pointradius !== undefined) {
+    add('custom.pointSize', num(o.pointradius, 2) * 2);
+  }
+  if (o.steppedLine !== undefined) {
+    add('custom.lineInterpolation', o.steppedLine === true ? 'stepAfter' : 'linear');
+  }
+  if (o.nullPointMode !== undefined) {
+    add('custom.spanNulls', o.nullPointMode === 'connected');
+  }
+  if (o.fillGradient !== undefined && num(o.fillGradient, 0) > 0) {
+    add('custom.gradientMode', 'opacity');
+    add('custom.fillOpacity', num(o.fillGradient, 0) * 10);
+  }
   if (o.dashes === true) {
     add('custom.lineStyle', { fill: 'dash', dash: [num(o.dashLength, 10), num(o.spaceLength, 10)] });
   }
   if (typeof o.fillBelowTo === 'string') {
     add('custom.fillBelowTo', o.fillBelowTo);
   }
-  if (o.legend === false || o.hiddenSeries === true) {
-    add('custom.hideFrom', { legend: o.legend === false, viz: o.hiddenSeries === true, tooltip: false });
+  if (o.legend === false || o.hiddenSeries === true || o.hideTooltip === true) {
+    add('custom.hideFrom', { legend: o.legend === false, viz: o.hiddenSeries === true, tooltip: o.hideTooltip === true || o.hiddenSeries === true });
   }
   const regex = /^\/.*\/[a-z]*$/.test(alias);
   return { matcher: { id: regex ? 'byRegexp' : 'byName', options: alias }, properties };
 }
 
-/** legacySingleStat turns a single stat into a stat, or a gauge when it drew one. */
-export function legacySingleStat(raw: Json): Converted {
+/** legacySingleStat turns a single stat into a stat, or a gauge when it drew one. Before version 9 its first threshold meant nothing. */
+export function legacySingleStat(raw: Json, from: number): Converted {
   const gauge = obj(raw.gauge);
   const asGauge = gauge.show === true;
-  const calc = CALCS[str(raw.valueName, 'avg')] ?? 'mean';
-  const colored = raw.colorValue === true || raw.colorBackground === true || asGauge;
+  const calc = legacyReducer(str(raw.valueName, 'avg'), 'mean');
   const defaults: Json = {
-    unit: str(raw.format, 'none'),
+    unit: statUnit(raw),
     ...axisLimits(raw),
     mappings: statMappings(raw),
-    ...statThresholds(raw, colored),
+    thresholds: { mode: 'absolute', steps: colorSteps(thresholdTexts(raw.thresholds, from < 9), strings(raw.colors)) },
+    color: { mode: 'thresholds' },
   };
   const noValue = str(raw.nullText);
   if (noValue !== '') {
@@ -180,13 +263,15 @@ export function legacySingleStat(raw: Json): Converted {
   }
   const column = str(raw.tableColumn);
   const reduceOptions = { calcs: [calc], values: false, fields: column === '' ? '' : `/^${column.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$/` };
+  const sparkline = obj(raw.sparkline);
   const stat = {
     reduceOptions,
     colorMode: raw.colorBackground === true ? 'background' : raw.colorValue === true ? 'value' : 'none',
-    graphMode: obj(raw.sparkline).show === true ? 'area' : 'none',
+    graphMode: sparkline.show === true ? 'area' : 'none',
     justifyMode: 'center',
     textMode: raw.valueName === 'name' ? 'name' : 'value',
     orientation: 'horizontal',
+    ...statTextSize(raw),
   };
   return {
     type: asGauge ? 'gauge' : 'stat',
@@ -197,15 +282,31 @@ export function legacySingleStat(raw: Json): Converted {
   };
 }
 
-function statThresholds(raw: Json, colored: boolean): Json {
-  const values = str(raw.thresholds).split(',').map((s) => optNum(s)).filter((n) => n !== undefined);
-  const own = strings(raw.colors);
-  const colors = own.length > 0 ? own : PALETTE;
-  if (!colored) {
-    return { color: { mode: 'fixed', fixedColor: 'text' } };
+/** A prefix or postfix survives as a unit of its own when the panel had no other. */
+function statUnit(raw: Json): string {
+  const unit = str(raw.format, 'none');
+  if (unit !== 'none' && unit !== '') {
+    return unit;
   }
-  const steps = [{ value: null as number | null, color: colors[0] ?? 'green' }, ...values.map((value, i) => ({ value, color: colors[i + 1] ?? 'red' }))];
-  return { thresholds: { mode: 'absolute', steps }, color: { mode: 'thresholds' } };
+  const [prefix, postfix] = [str(raw.prefix).trim(), str(raw.postfix).trim()];
+  return postfix !== '' ? `suffix:${postfix}` : prefix !== '' ? `prefix:${prefix}` : 'none';
+}
+
+/** The font size of a single stat was a share of 38 px in per cent; today's text size is in pixels and only set when it was changed. */
+function statTextSize(raw: Json): Json {
+  const share = optNum(str(raw.valueFontSize).replace('%', ''));
+  return share === undefined || share === 80 ? {} : { text: { valueSize: Math.round((38 * share) / 100) } };
+}
+
+function thresholdTexts(raw: unknown, dropFirst: boolean): number[] {
+  const texts = Array.isArray(raw) ? strings(raw) : str(raw).split(',');
+  const values = texts.map((s) => optNum(s)).filter((n) => n !== undefined);
+  return dropFirst && values.length >= 3 ? values.slice(1) : values;
+}
+
+function colorSteps(values: readonly number[], own: readonly string[]): Json[] {
+  const colors = own.length > 0 ? own : PALETTE;
+  return [{ value: null, color: colors[0] ?? 'green' }, ...values.map((value, i) => ({ value, color: colors[i + 1] ?? colors[colors.length - 1] ?? 'red' }))];
 }
 
 function statMappings(raw: Json): Json[] {
@@ -216,17 +317,17 @@ function statMappings(raw: Json): Json[] {
 }
 
 /** legacyTable turns the old table, with its styles by pattern, into the modern one. */
-export function legacyTable(raw: Json): Converted {
+export function legacyTable(raw: Json, from: number): Converted {
   const styles = objects(raw.styles);
   const transform = str(raw.transform, 'table');
   const transformations: Converted['transformations'] = [];
   if (transform === 'timeseries_to_rows') {
     transformations.push({ id: 'seriesToRows', options: {} });
   } else if (transform === 'timeseries_to_columns') {
-    transformations.push({ id: 'joinByField', options: { byField: 'Time', mode: 'outer' } });
+    transformations.push({ id: 'joinByField', options: { mode: 'outer' } });
   } else if (transform === 'timeseries_aggregations') {
-    const reducers = objects(raw.columns).map((c) => CALCS[str(c.value)] ?? str(c.value));
-    transformations.push({ id: 'reduce', options: { reducers: reducers.length > 0 ? reducers : ['mean'] } });
+    const reducers = objects(raw.columns).map((c) => legacyReducer(str(c.value)));
+    transformations.push({ id: 'reduce', options: { includeTimeField: false, reducers: reducers.length > 0 ? reducers : ['mean'] } });
   } else {
     transformations.push({ id: 'merge', options: {} });
   }
@@ -236,12 +337,12 @@ export function legacyTable(raw: Json): Converted {
     options: { showHeader: raw.showHeader !== false, ...(typeof sort.col === 'number' ? { legacySortColumn: sort.col, legacySortDesc: sort.desc === true } : {}) },
     fieldConfig: { custom: { align: 'auto' } },
     // The catch-all pattern comes last in old tables and first in modern ones, where later rules win.
-    overrides: [...styles].reverse().map(tableStyle),
+    overrides: [...styles].reverse().map((style) => tableStyle(style, from)),
     transformations,
   };
 }
 
-function tableStyle(style: Json): Json {
+function tableStyle(style: Json, from: number): Json {
   const pattern = str(style.pattern);
   const regex = /^\/.*\/[a-z]*$/.test(pattern);
   const properties: Json[] = [];
@@ -267,10 +368,14 @@ function tableStyle(style: Json): Json {
   const mode = str(style.colorMode);
   if (mode !== '' && mode !== 'null' && isObject(style)) {
     add('custom.cellOptions', { type: mode === 'value' ? 'color-text' : 'color-background', mode: 'basic', applyToRow: mode === 'row' });
-    const values = strings(style.thresholds).map((s) => optNum(s)).filter((n) => n !== undefined);
-    const colors = strings(style.colors);
-    const steps = [{ value: null as number | null, color: colors[0] ?? 'green' }, ...values.map((value, i) => ({ value, color: colors[i + 1] ?? 'red' }))];
-    add('thresholds', { mode: 'absolute', steps });
+    add('thresholds', { mode: 'absolute', steps: colorSteps(thresholdTexts(style.thresholds, from < 10), strings(style.colors)) });
+  }
+  if (str(style.align) !== '' && style.align !== 'auto') {
+    add('custom.align', str(style.align));
+  }
+  const mappings = style.type === 'string' ? statMappings(style) : [];
+  if (mappings.length > 0) {
+    add('mappings', mappings);
   }
   return { matcher: { id: regex ? 'byRegexp' : 'byName', options: pattern }, properties };
 }

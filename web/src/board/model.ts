@@ -44,8 +44,6 @@ export interface PanelLink {
 export interface Panel {
   id: number;
   type: string;
-  /** The type named in the imported JSON, when migration changed it. */
-  originalType: string;
   title: string;
   description: string;
   gridPos: GridPos;
@@ -110,6 +108,39 @@ export interface Variable {
   auto: boolean;
   autoCount: number;
   autoMin: string;
+  regexApplyTo: 'value' | 'text';
+  /** Whether a reader may type a value that is no option. */
+  allowCustomValue: boolean;
+  /** The stored filters of an ad hoc variable. */
+  filters: AdHocFilter[];
+}
+
+/** AdHocFilter is one matcher a reader adds to every query of a data source. */
+export interface AdHocFilter {
+  key: string;
+  /** One of = != =~ !~ < > and their multi-value relatives =| !=|. */
+  operator: string;
+  value: string;
+}
+
+/** Annotation is one query whose results are marked on every time axis. */
+export interface Annotation {
+  name: string;
+  enable: boolean;
+  hide: boolean;
+  builtIn: boolean;
+  color: string;
+  datasource: DataSourceRef | null;
+  expr: string;
+  step: string;
+  titleFormat: string;
+  textFormat: string;
+  tagKeys: string[];
+  useValueForTime: boolean;
+  tags: string[];
+  /** The panels meant: those of panelIds, or all but those; an empty list means all. */
+  exclude: boolean;
+  panelIds: number[];
 }
 
 /** BoardLink is a link of the board's toolbar: one URL, or every board carrying the tags. */
@@ -133,17 +164,25 @@ export interface Board {
   time: { from: string; to: string };
   timezone: string;
   weekStart: string;
+  fiscalYearStartMonth: number;
   refresh: string;
   refreshIntervals: string[];
+  /** Ends relative ranges this long before now, where samples arrive late. */
+  nowDelay: string;
   /** 0 no shared cursor, 1 shared crosshair, 2 shared tooltip. */
   graphTooltip: number;
   variables: Variable[];
+  annotations: Annotation[];
   sections: Section[];
   links: BoardLink[];
   /** Inputs an exported board asks for; their `${DS_X}` references stand for the default data source. */
   inputs: string[];
   /** What migration could not carry over, one sentence each. */
   notes: string[];
+  /** The modern JSON the model was read from: what an editor changes and what is exported. */
+  json: Record<string, unknown>;
+  /** The JSON as it was imported. */
+  original: unknown;
 }
 
 /** ALL is the value Grafana keeps for "every option". */

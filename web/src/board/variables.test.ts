@@ -126,6 +126,6 @@ it('computes interval variables with auto', async () => {
 });
 
 it('takes text boxes and constants as they are', async () => {
-  const resolved = await resolve([{ name: 't', type: 'textbox', query: '.*' }, { name: 'c', type: 'constant', query: 'k' }], () => Promise.resolve([]), { t: ['shop-.*'], c: ['other'] });
+  const resolved = await resolve([{ name: 't', type: 'textbox', query: '.*' }, { name: 'c', type: 'constant', hide: 2, query: 'k' }], () => Promise.resolve([]), { t: ['shop-.*'], c: ['other'] });
   expect(interpolate('up{a=~"$t",b="$c"}', scopeOf(resolved), { format: 'promql' })).toBe('up{a=~"shop-.*",b="k"}');
 });

@@ -232,7 +232,7 @@ function Answer({ result, width, kind, timeZone, patch }: AnswerProps) {
 }
 
 const GRAPH_PANEL: Panel = {
-  id: 0, type: 'timeseries', originalType: 'timeseries', title: '', description: '', gridPos: { x: 0, y: 0, w: 24, h: 8 }, datasource: null, targets: [], interval: '',
+  id: 0, type: 'timeseries', title: '', description: '', gridPos: { x: 0, y: 0, w: 24, h: 8 }, datasource: null, targets: [], interval: '',
   maxDataPoints: null, timeFrom: '', timeShift: '', hideTimeOverride: false, transparent: false, transformations: [], links: [], repeat: '', repeatDirection: 'h', maxPerRow: 1,
   options: { legend: { displayMode: 'list', placement: 'bottom', showLegend: true, calcs: [] }, tooltip: { mode: 'multi', sort: 'desc' } },
   fieldConfig: { defaults: { unit: 'short', custom: { lineWidth: 1, fillOpacity: 0, showPoints: 'auto' } }, overrides: [] },

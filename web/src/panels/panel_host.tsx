@@ -133,7 +133,7 @@ function Body({ panel, data, replace, width, height, onRetry }: BodyProps) {
   const t = useT();
   const Visual = VISUALS[panel.type];
   if (!Visual) {
-    return <Sentence text={t('panel.unknownType', { type: panel.originalType })} />;
+    return <Sentence text={t('panel.unknownType', { type: panel.type })} />;
   }
   if (panel.type === 'text') {
     return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
