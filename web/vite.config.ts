@@ -28,27 +28,35 @@ function grafanaPublicFiles(): Plugin {
 }
 
 /**
- * The Monaco code editor (four megabytes) is reached from @grafana/ui only by the table's cell inspector. Its module is replaced at
- * build time by src/ui/code_editor.tsx, which shows the code as plain text.
+ * Modules of @grafana/ui that are reached but never used here, replaced at build time: the Monaco code editor (four megabytes, for the table's
+ * cell inspector) by plain text, and the label filter of legends, which charts here do not offer, by nothing.
  */
-function withoutMonaco(): Plugin {
-  const plain = resolve(import.meta.dirname, 'src/ui/code_editor.tsx');
-  const replaced = /Monaco\/(CodeEditor|ReactMonacoEditorLazy)\.mjs$/;
+const REPLACED: readonly [RegExp, string][] = [
+  [/Monaco\/(CodeEditor|ReactMonacoEditorLazy)\.mjs$/, 'src/ui/code_editor.tsx'],
+  [/VizLegend\/FacetedLabelsFilter\.mjs$/, 'src/ui/no_label_filter.ts'],
+];
+
+function withoutUnused(): Plugin {
   return {
-    name: 'without-monaco',
+    name: 'without-unused',
     enforce: 'pre',
     resolveId(source, importer) {
-      return importer?.includes('@grafana/ui') && replaced.test(source) ? plain : null;
+      const found = importer?.includes('@grafana/ui') ? REPLACED.find(([pattern]) => pattern.test(source)) : undefined;
+      return found ? resolve(import.meta.dirname, found[1]) : null;
     },
   };
 }
 
 export default defineConfig({
-  plugins: [withoutMonaco(), react(), grafanaPublicFiles()],
+  plugins: [withoutUnused(), react(), grafanaPublicFiles()],
   resolve: {
     alias: [
       // Zones of the ten years around today instead of all since 1900: a seventeenth of the size.
       { find: /^moment-timezone$/, replacement: resolve(modules, 'moment-timezone/builds/moment-timezone-with-data-10-year-range.js') },
+      // The same functions as modules, so that only those in use are shipped.
+      { find: /^lodash$/, replacement: 'lodash-es' },
+      { find: /^@grafana\/e2e-selectors$/, replacement: resolve(import.meta.dirname, 'src/ui/test_ids.ts') },
+      { find: /^zod(\/.*)?$/, replacement: resolve(import.meta.dirname, 'src/ui/no_schemas.ts') },
       { find: /^react-dom\/server$/, replacement: resolve(import.meta.dirname, 'src/ui/static_markup.ts') },
     ],
     dedupe: ['react', 'react-dom', '@codemirror/state', '@codemirror/view', '@codemirror/language', '@lezer/common', '@lezer/highlight'],

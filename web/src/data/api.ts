@@ -64,8 +64,11 @@ export function fetchOverview(signal?: AbortSignal): Promise<Overview> {
   return request('/api/mangru/overview', { signal });
 }
 
-export async function searchBoards(query: string, tags: readonly string[], signal?: AbortSignal): Promise<BoardHit[]> {
+export async function searchBoards(query: string, tags: readonly string[], signal?: AbortSignal, more: { starred?: boolean } = {}): Promise<BoardHit[]> {
   const params = new URLSearchParams({ query, type: 'dash-db' });
+  if (more.starred) {
+    params.set('starred', 'true');
+  }
   tags.forEach((t) => params.append('tag', t));
   const hits = await request<BoardHit[] | null>(`/api/search?${params}`, { signal });
   return (hits ?? []).map((h) => ({ ...h, tags: h.tags ?? [] }));

@@ -68,7 +68,27 @@ export function toFrames(data: QueryData, options: FrameOptions): DataFrame[] {
   if (options.target.format === 'table') {
     return series.length === 0 ? [] : [tableFrame(series, options)];
   }
-  return series.map((s) => seriesFrame(s, options));
+  const frames = series.map((s) => seriesFrame(s, options));
+  return options.target.format === 'heatmap' ? bucketFrames(frames) : frames;
+}
+
+/** bucketFrames orders cumulative `le` series by their bound and leaves in each what the one below does not hold already. */
+function bucketFrames(frames: DataFrame[]): DataFrame[] {
+  const bound = (f: DataFrame) => parseValue(f.fields[1]?.labels?.le ?? '');
+  if (frames.length < 2 || frames.some((f) => Number.isNaN(bound(f)))) {
+    return frames;
+  }
+  const sorted = [...frames].sort((a, b) => bound(a) - bound(b));
+  return sorted.map((frame, i) => {
+    const [time, value] = frame.fields;
+    const below = sorted[i - 1];
+    if (!time || !value || !below) {
+      return frame;
+    }
+    const lower = new Map((below.fields[0]?.values as number[]).map((t, j) => [t, Number(below.fields[1]?.values[j])]));
+    const values = (value.values as number[]).map((v, j) => Math.max(0, v - (lower.get(Number(time.values[j])) ?? 0)));
+    return { ...frame, fields: [time, { ...value, values }] };
+  });
 }
 
 function seriesFrame(s: Series, o: FrameOptions): DataFrame {

@@ -33,6 +33,15 @@ interface Envelope<T> {
   infos?: string[];
 }
 
+/** Alert is one active alert of the rules API. */
+export interface Alert {
+  labels: Labels;
+  annotations?: Labels;
+  state: string;
+  activeAt?: string;
+  value?: string;
+}
+
 /** Range bounds metadata look-ups, in epoch milliseconds. */
 export interface Range {
   from: number;
@@ -68,6 +77,11 @@ export class PrometheusApi {
 
   async metadata(signal?: AbortSignal): Promise<Record<string, { type: string; help: string }[]>> {
     return (await request<Envelope<Record<string, { type: string; help: string }[]>>>(`${this.base}/metadata`, { signal })).data ?? {};
+  }
+
+  /** alerts lists what is pending or firing now. */
+  async alerts(signal?: AbortSignal): Promise<Alert[]> {
+    return (await request<Envelope<{ alerts: Alert[] | null }>>(`${this.base}/alerts`, { signal })).data?.alerts ?? [];
   }
 
   private async query(path: string, form: Record<string, string>, signal?: AbortSignal): Promise<QueryAnswer> {

@@ -53,7 +53,7 @@ export const fieldRegistry = new FieldConfigOptionsRegistry(() => [
 
 const GREEN_RED = { mode: ThresholdsMode.Absolute, steps: [{ value: -Infinity, color: 'green' }, { value: 80, color: 'red' }] };
 
-const BY_PALETTE = new Set(['timeseries', 'barchart', 'piechart', 'histogram', 'trend', 'xychart', 'state-timeline']);
+const BY_PALETTE = new Set(['timeseries', 'barchart', 'piechart', 'histogram', 'trend', 'xychart']);
 
 const SERIES_DEFAULTS: Record<string, unknown> = {
   drawStyle: 'line', lineInterpolation: 'linear', lineWidth: 1, fillOpacity: 0, gradientMode: 'none', pointSize: 5, showPoints: 'auto', spanNulls: false,
@@ -61,18 +61,28 @@ const SERIES_DEFAULTS: Record<string, unknown> = {
   scaleDistribution: { type: 'linear' }, hideFrom: { tooltip: false, viz: false, legend: false }, thresholdsStyle: { mode: 'off' }, barAlignment: 0,
 };
 
-const TABLE_DEFAULTS: Record<string, unknown> = { align: 'auto', cellOptions: { type: 'auto' }, inspect: false };
+const CUSTOM_DEFAULTS: Readonly<Record<string, Record<string, unknown>>> = {
+  timeseries: SERIES_DEFAULTS,
+  table: { align: 'auto', cellOptions: { type: 'auto' }, inspect: false },
+  barchart: { fillOpacity: 80, lineWidth: 1 },
+  histogram: { fillOpacity: 80, lineWidth: 1 },
+  'state-timeline': { fillOpacity: 70, lineWidth: 0 },
+  'status-history': { fillOpacity: 70, lineWidth: 1 },
+};
+
+function colorMode(type: string): FieldColorModeId {
+  return BY_PALETTE.has(type) ? FieldColorModeId.PaletteClassic : type === 'state-timeline' ? FieldColorModeId.ContinuousGrYlRd : FieldColorModeId.Thresholds;
+}
 
 /** withDefaults adds what Grafana assumes for a panel type where the board says nothing. */
 export function withDefaults(type: string, source: FieldConfigSource): FieldConfigSource {
   const d = source.defaults;
-  const custom = type === 'timeseries' ? SERIES_DEFAULTS : type === 'table' ? TABLE_DEFAULTS : {};
   const defaults: FieldConfig = {
     ...d,
-    color: d.color ?? { mode: BY_PALETTE.has(type) ? FieldColorModeId.PaletteClassic : FieldColorModeId.Thresholds },
+    color: d.color ?? { mode: colorMode(type) },
     thresholds: d.thresholds ?? structuredClone(GREEN_RED),
     mappings: d.mappings ?? [],
-    custom: { ...custom, ...d.custom },
+    custom: { ...CUSTOM_DEFAULTS[type], ...d.custom },
   };
   return { defaults, overrides: source.overrides };
 }

@@ -11,18 +11,11 @@ import { useBoardContext } from './context';
 import { replacer } from './macros';
 import { applyOptions, hasValues } from './prepare';
 import { usePanelData, type PanelData } from './use_panel_data';
-import { BarGaugeVisual, GaugeVisual, noValueText, Sentence, StatVisual, TableVisual, TextVisual, TimeSeriesVisual, type VisualProps } from './visuals';
+import { VISUALS, WITHOUT_QUERIES } from './registry';
+import { Sentence } from './visuals/sentence';
+import { noValueText, type VisualProps } from './visuals/types';
 
 const Inspector = lazy(() => import('./inspector'));
-
-const VISUALS: Record<string, ComponentType<VisualProps>> = {
-  timeseries: TimeSeriesVisual,
-  stat: StatVisual,
-  gauge: GaugeVisual,
-  bargauge: BarGaugeVisual,
-  table: TableVisual,
-  text: TextVisual,
-};
 
 /** PanelHost measures itself, asks for data while visible, and draws. */
 export const PanelHost = memo(function PanelHost({ placed }: { placed: PlacedPanel }) {
@@ -135,7 +128,7 @@ function Body({ panel, data, replace, width, height, onRetry }: BodyProps) {
   if (!Visual) {
     return <Sentence text={t('panel.unknownType', { type: panel.type })} />;
   }
-  if (panel.type === 'text') {
+  if (WITHOUT_QUERIES.has(panel.type)) {
     return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
   }
   if (data.plan.problem !== '' && data.plan.queries.length === 0) {
@@ -195,12 +188,16 @@ function Drawn({ Visual, panel, data, replace, width, height }: DrawnProps) {
     [panel, data.frames, theme, ctx.timeZone, replace]
   );
   return (
-    <Visual
-      panel={panel} frames={frames} fieldConfig={fieldConfig} width={width} height={height} range={data.range} timeZone={ctx.timeZone} replace={replace}
-      sync={ctx.sync} syncScope={ctx.syncScope} onZoom={ctx.onZoom}
-    />
+    <Suspense fallback={null}>
+      <Visual
+        panel={panel} frames={frames} fieldConfig={fieldConfig} width={width} height={height} range={data.range} timeZone={ctx.timeZone} replace={replace}
+      sync={ctx.sync} syncScope={ctx.syncScope} onZoom={ctx.onZoom} marks={NO_MARKS}
+      />
+    </Suspense>
   );
 }
+
+const NO_MARKS: readonly never[] = [];
 
 interface BoundaryProps {
   children: ReactNode;

@@ -1,7 +1,6 @@
 /** English and Korean texts, typed: a key that is missing in one language does not compile. */
 import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from 'react';
 import { english } from './messages_en';
-import { korean } from './messages_ko';
 
 export type MessageKey = keyof typeof english;
 export type Messages = Record<MessageKey, string>;
@@ -11,7 +10,15 @@ export type Language = 'en' | 'ko';
 export type T = (key: MessageKey, values?: Record<string, string | number>) => string;
 
 const STORAGE_KEY = 'mangru.language';
-const dictionaries: Record<Language, Messages> = { en: english, ko: korean };
+// Korean is a script of its own: most readers need one language.
+const dictionaries: { en: Messages; ko: Messages | null } = { en: english, ko: null };
+
+/** loadLanguage makes a language's texts ready. */
+export async function loadLanguage(language: Language): Promise<void> {
+  if (language === 'ko' && !dictionaries.ko) {
+    dictionaries.ko = (await import('./messages_ko')).korean;
+  }
+}
 
 interface I18n {
   language: Language;
@@ -21,7 +28,7 @@ interface I18n {
 
 /** translate fills a text of one language. */
 export function translate(language: Language, key: MessageKey, values: Record<string, string | number> = {}): string {
-  return dictionaries[language][key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
+  return (dictionaries[language] ?? english)[key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
 }
 
 function initialLanguage(): Language {
@@ -36,8 +43,16 @@ const I18nContext = createContext<I18n>({ language: 'en', setLanguage: () => und
 
 export function I18nProvider({ children }: { children: ReactNode }) {
   const [language, setLanguage] = useState<Language>(initialLanguage);
+  const [ready, setReady] = useState<Language>('en');
   useEffect(() => {
+    let current = true;
     document.documentElement.lang = language;
+    // Without its texts a page still works, in English.
+    const done = () => current && setReady(language);
+    loadLanguage(language).then(done, done);
+    return () => {
+      current = false;
+    };
   }, [language]);
   const value = useMemo<I18n>(
     () => ({
@@ -48,9 +63,10 @@ export function I18nProvider({ children }: { children: ReactNode }) {
       },
       t: (key, values) => translate(language, key, values),
     }),
-    [language]
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- texts that have arrived are new texts
+    [language, ready]
   );
-  return <I18nContext.Provider value={value}>{children}</I18nContext.Provider>;
+  return <I18nContext.Provider value={value}>{ready === language ? children : null}</I18nContext.Provider>;
 }
 
 export function useT(): T {

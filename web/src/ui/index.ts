@@ -4,9 +4,9 @@
  */
 export {
   Alert, Badge, BarGauge, BigValue, BigValueColorMode, BigValueGraphMode, BigValueJustifyMode, BigValueTextMode, Button, ClipboardButton,
-  Collapse, Drawer, Dropdown, EmptyState, ErrorBoundaryAlert, FilterInput, Icon, IconButton, InlineField, Input, LinkButton,
+  Collapse, DataLinksContextMenu, Drawer, Dropdown, EmptyState, ErrorBoundaryAlert, FilterInput, Icon, IconButton, InlineField, Input, LinkButton,
   LoadingPlaceholder, Menu, Modal, MultiSelect, PanelChrome, PanelContextProvider, RadioButtonGroup, RefreshPicker, Select, Spinner,
-  Tab, TabsBar, TabContent, TagList, Text, TextArea, TimeRangePicker, ToolbarButton, Tooltip, useStyles2, useTheme2, VizRepeater,
+  Tab, TabsBar, TabContent, TagList, Text, TextArea, TimeRangePicker, ToolbarButton, Tooltip, useStyles2, useTheme2, VizLayout, VizLegend, VizRepeater,
   getTagColorsFromName,
 } from '@grafana/ui';
 export type { IconName } from '@grafana/data';

@@ -1,13 +1,15 @@
 /** The time series chart: Grafana's own plot, legend and tooltip, with series hiding, zoom by dragging and a shared crosshair. */
 import {
-  compareArrayValues, compareDataFrameStructures, DashboardCursorSync, EventBusSrv, getFieldDisplayName, type DataFrame, type TimeRange,
+  compareArrayValues, compareDataFrameStructures, DashboardCursorSync, EventBusSrv, getFieldDisplayName, type DataFrame, type LinkModel, type TimeRange,
 } from '@grafana/data';
 import { SortOrder, TooltipDisplayMode, type VizLegendOptions } from '@grafana/schema';
 import {
-  getFieldDisplayItems, isTooltipScrollable, PanelContextProvider, SeriesVisibilityChangeMode, TimeSeries, TooltipPlugin2, VizTooltipColorIndicator,
-  VizTooltipColorPlacement, VizTooltipContent, VizTooltipHeader, VizTooltipWrapper, type PanelContext,
+  getFieldDisplayItems, getFieldDisplayLinks, isTooltipScrollable, PanelContextProvider, SeriesVisibilityChangeMode, TimeSeries, TooltipPlugin2, VizTooltipColorIndicator,
+  VizTooltipColorPlacement, VizTooltipContent, VizTooltipFooter, VizTooltipHeader, VizTooltipWrapper, type PanelContext,
 } from '@grafana/ui';
 import { useMemo, useRef, useState } from 'react';
+import { MarkList } from './mark_list';
+import { drawMarks, marksAt, type Mark } from './marks';
 import { nextVisible } from './visibility';
 
 export interface TimeSeriesVizProps {
@@ -21,6 +23,7 @@ export interface TimeSeriesVizProps {
   sync: DashboardCursorSync;
   syncScope: string;
   onZoom: (range: { from: number; to: number }) => void;
+  marks?: readonly Mark[];
 }
 
 const HOVER_ONE = 0;
@@ -35,6 +38,9 @@ export function TimeSeriesViz(props: TimeSeriesVizProps) {
   const structureRev = useStructureRev(shown);
   const names = useMemo(() => seriesNames(frames), [frames]);
   const context = usePanelContextValue(names, visible, setVisible, setSort, props.sync, props.syncScope);
+  const marks = useRef<readonly Mark[]>(NO_MARKS);
+  marks.current = props.marks ?? NO_MARKS;
+  const marked = useRef(new WeakSet<object>());
   const legendOptions = useMemo(() => (sort ? { ...legend, sortBy: sort.by, sortDesc: sort.desc } : legend), [legend, sort]);
   return (
     <PanelContextProvider value={context}>
@@ -48,7 +54,13 @@ export function TimeSeriesViz(props: TimeSeriesVizProps) {
         legend={legendOptions}
         options={tooltip}
       >
-        {(config, aligned) => (
+        {(config, aligned) => {
+          // The chart makes a new config only when its structure changes; each gets the marks once.
+          if (!marked.current.has(config)) {
+            marked.current.add(config);
+            drawMarks(config, () => marks.current);
+          }
+          return (
           <TooltipPlugin2
             config={config}
             hoverMode={(tooltip.mode === TooltipDisplayMode.Single ? HOVER_ONE : HOVER_ALL) as never}
@@ -57,11 +69,12 @@ export function TimeSeriesViz(props: TimeSeriesVizProps) {
             syncScope={props.syncScope}
             render={(_u, dataIdxs, seriesIdx, isPinned) =>
               tooltip.mode === TooltipDisplayMode.None ? null : (
-                <SeriesTooltip frame={aligned} dataIdxs={dataIdxs} seriesIdx={seriesIdx} isPinned={isPinned} tooltip={tooltip} />
+                <SeriesTooltip frame={aligned} dataIdxs={dataIdxs} seriesIdx={seriesIdx} isPinned={isPinned} tooltip={tooltip} marks={marks.current} />
               )
             }
           />
-        )}
+          );
+        }}
       </TimeSeries>
     </PanelContextProvider>
   );
@@ -73,9 +86,10 @@ interface TooltipProps {
   seriesIdx: number | null;
   isPinned: boolean;
   tooltip: TimeSeriesVizProps['tooltip'];
+  marks: readonly Mark[];
 }
 
-function SeriesTooltip({ frame, dataIdxs, seriesIdx, isPinned, tooltip }: TooltipProps) {
+function SeriesTooltip({ frame, dataIdxs, seriesIdx, isPinned, tooltip, marks }: TooltipProps) {
   const x = frame.fields[0];
   if (!x) {
     return null;
@@ -86,13 +100,30 @@ function SeriesTooltip({ frame, dataIdxs, seriesIdx, isPinned, tooltip }: Toolti
     (f) => !f.config.custom?.hideFrom?.tooltip && !f.config.custom?.hideFrom?.viz, tooltip.hideZeros
   );
   const time = x.display?.(x.values[at]).text ?? '';
+  const near = marksAt(marks, Number(x.values[at]), spacing(x.values));
+  const links = isPinned && seriesIdx !== null ? linksOf(frame, seriesIdx, dataIdxs[seriesIdx] ?? null) : [];
   return (
     <VizTooltipWrapper>
       <VizTooltipHeader item={{ label: '', value: time, colorIndicator: VizTooltipColorIndicator.series, colorPlacement: VizTooltipColorPlacement.hidden }} isPinned={isPinned} />
       <VizTooltipContent items={items} isPinned={isPinned} scrollable={isTooltipScrollable({ mode: tooltip.mode, maxHeight: tooltip.maxHeight ?? 400 })} maxHeight={tooltip.maxHeight ?? 400} />
+      <MarkList marks={near} />
+      {links.length > 0 && <VizTooltipFooter dataLinks={links} />}
     </VizTooltipWrapper>
   );
 }
+
+function spacing(times: readonly number[]): number {
+  const [first = 0] = times;
+  return times.length > 1 ? ((times[times.length - 1] ?? first) - first) / (times.length - 1) : 0;
+}
+
+/** The data links of one point; a tooltip shows them once it is pinned by a click. */
+function linksOf(frame: DataFrame, seriesIdx: number, row: number | null): LinkModel[] {
+  const field = frame.fields[seriesIdx];
+  return field && row !== null ? getFieldDisplayLinks(field, row) : [];
+}
+
+const NO_MARKS: readonly Mark[] = [];
 
 function seriesNames(frames: DataFrame[]): string[] {
   return frames.flatMap((frame) => frame.fields.slice(1).map((f) => getFieldDisplayName(f, frame, frames)));

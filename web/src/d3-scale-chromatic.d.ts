@@ -1,0 +1,41 @@
+/** The part of d3-scale-chromatic in use; it carries no types of its own. */
+declare module 'd3-scale-chromatic' {
+  export function interpolateBlues(t: number): string;
+  export function interpolateBrBG(t: number): string;
+  export function interpolateBuGn(t: number): string;
+  export function interpolateBuPu(t: number): string;
+  export function interpolateCividis(t: number): string;
+  export function interpolateCool(t: number): string;
+  export function interpolateCubehelixDefault(t: number): string;
+  export function interpolateGnBu(t: number): string;
+  export function interpolateGreens(t: number): string;
+  export function interpolateGreys(t: number): string;
+  export function interpolateInferno(t: number): string;
+  export function interpolateMagma(t: number): string;
+  export function interpolateOrRd(t: number): string;
+  export function interpolateOranges(t: number): string;
+  export function interpolatePRGn(t: number): string;
+  export function interpolatePiYG(t: number): string;
+  export function interpolatePlasma(t: number): string;
+  export function interpolatePuBu(t: number): string;
+  export function interpolatePuBuGn(t: number): string;
+  export function interpolatePuOr(t: number): string;
+  export function interpolatePuRd(t: number): string;
+  export function interpolatePurples(t: number): string;
+  export function interpolateRainbow(t: number): string;
+  export function interpolateRdBu(t: number): string;
+  export function interpolateRdGy(t: number): string;
+  export function interpolateRdPu(t: number): string;
+  export function interpolateRdYlBu(t: number): string;
+  export function interpolateRdYlGn(t: number): string;
+  export function interpolateReds(t: number): string;
+  export function interpolateSinebow(t: number): string;
+  export function interpolateSpectral(t: number): string;
+  export function interpolateTurbo(t: number): string;
+  export function interpolateViridis(t: number): string;
+  export function interpolateWarm(t: number): string;
+  export function interpolateYlGn(t: number): string;
+  export function interpolateYlGnBu(t: number): string;
+  export function interpolateYlOrBr(t: number): string;
+  export function interpolateYlOrRd(t: number): string;
+}
