@@ -47,16 +47,21 @@ function withoutUnused(): Plugin {
   };
 }
 
+/** Lighter stand-ins for parts of libraries; tests run with the real ones. */
+const LIGHTER = [
+  // The same functions as modules, so that only those in use are shipped.
+  { find: /^lodash$/, replacement: 'lodash-es' },
+  { find: /^@grafana\/e2e-selectors$/, replacement: resolve(import.meta.dirname, 'src/ui/test_ids.ts') },
+  { find: /^zod(\/.*)?$/, replacement: resolve(import.meta.dirname, 'src/ui/no_schemas.ts') },
+];
+
 export default defineConfig({
   plugins: [withoutUnused(), react(), grafanaPublicFiles()],
   resolve: {
     alias: [
       // Zones of the ten years around today instead of all since 1900: a seventeenth of the size.
       { find: /^moment-timezone$/, replacement: resolve(modules, 'moment-timezone/builds/moment-timezone-with-data-10-year-range.js') },
-      // The same functions as modules, so that only those in use are shipped.
-      { find: /^lodash$/, replacement: 'lodash-es' },
-      { find: /^@grafana\/e2e-selectors$/, replacement: resolve(import.meta.dirname, 'src/ui/test_ids.ts') },
-      { find: /^zod(\/.*)?$/, replacement: resolve(import.meta.dirname, 'src/ui/no_schemas.ts') },
+      ...(process.env.VITEST ? [] : LIGHTER),
       { find: /^react-dom\/server$/, replacement: resolve(import.meta.dirname, 'src/ui/static_markup.ts') },
     ],
     dedupe: ['react', 'react-dom', '@codemirror/state', '@codemirror/view', '@codemirror/language', '@lezer/common', '@lezer/highlight'],
