@@ -25,7 +25,7 @@ var levels = map[string]int{
 	"collector/discover": 2, "collector/scrape": 2, "collector/buffer": 2, "collector/send": 2,
 	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
 	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
-	"server/rules": 2, "server/alerts": 2,
+	"server/rules": 2, "server/alerts": 2, "server/logs": 2,
 	"dashboard": 2,
 	"app":       3,
 }
@@ -39,6 +39,7 @@ var sameLevel = map[string]string{
 	"server/api -> server/workspace":    "its types",
 	"server/rules -> server/workspace":  "its types",
 	"server/alerts -> server/workspace": "its types",
+	"server/logs -> server/workspace":   "its types",
 	"server/iamapi -> server/api":       "routes",
 	"server/stsapi -> server/api":       "routes",
 	"server/stsapi -> auth/sts":         "what it serves",

@@ -24,6 +24,7 @@ import (
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/ingest"
+	"github.com/mangru/mangru/internal/server/logs"
 	"github.com/mangru/mangru/internal/server/query"
 	"github.com/mangru/mangru/internal/server/store"
 	"github.com/mangru/mangru/internal/server/workspace"
@@ -53,6 +54,7 @@ type Server struct {
 	ingest     *ingest.Handler
 	query      *query.Handler
 	rules      serverRules
+	logs       *logs.Sinks
 	http       *httpserver.Server
 	ready      atomic.Bool
 	closing    sync.Once
@@ -91,7 +93,7 @@ func NewServer(ctx context.Context, cfg ServerConfig, deps ServerDeps) (s *Serve
 	if err = s.openIdentity(ctx); err != nil {
 		return s, err
 	}
-	if err = s.openData(); err != nil {
+	if err = s.openData(ctx); err != nil {
 		return s, err
 	}
 	handler, err := s.handler()
@@ -103,14 +105,17 @@ func NewServer(ctx context.Context, cfg ServerConfig, deps ServerDeps) (s *Serve
 
 // openData makes store, ingest, query and the records of workspaces, and plugs
 // them together.
-func (s *Server) openData() (err error) {
+func (s *Server) openData(ctx context.Context) (err error) {
 	c := s.cfg
 	counts := ingest.NewSeriesCounts()
 	s.store, err = store.New(store.Config{
 		SeriesCallback: counts.Callback,
 		Dir:            filepath.Join(c.Data, "workspaces"), Retention: time.Duration(c.Store.Retention),
 		OutOfOrderWindow: time.Duration(c.Store.OutOfOrderWindow), IdleTimeout: time.Duration(c.Store.IdleTimeout),
-		MinFreeDisk: int64(c.Store.MinFreeDisk), Registerer: s.registry,
+		MinFreeDisk: int64(c.Store.MinFreeDisk), Registerer: s.registry, MaxBytes: int64(c.Store.MaxBytes),
+		Policy: workspace.Derive(func(id string) *workspace.Settings { return s.workspaces.Settings(id) }, func(w *workspace.Settings) *store.Policy {
+			return &store.Policy{Retention: w.Retention}
+		}),
 	}, s.logger)
 	if err != nil {
 		return err
@@ -144,14 +149,18 @@ func (s *Server) openData() (err error) {
 	if err != nil {
 		return err
 	}
+	if s.logs, err = logs.New(c.Logs.config(filepath.Join(c.Data, "logs"), s.registry), s.logger); err != nil {
+		return err
+	}
 	s.workspaces, err = workspace.New(workspace.Config{
-		Region: c.Region, MaxWorkspaces: c.MaxWorkspaces,
+		Region: c.Region, MaxWorkspaces: c.MaxWorkspaces, MaxScrapers: c.MaxScrapers, Logs: s.logs, LogURLs: c.Logs.URLs,
+		Apply:    func(ctx context.Context, id string, _ *workspace.Settings) error { return s.store.Apply(ctx, id) },
 		Defaults: workspace.Settings{Retention: time.Duration(c.Store.Retention), OutOfOrderWindow: time.Duration(c.Limits.OutOfOrderWindow)},
 	}, s.records, workspaceStorage{s.store, s.ingest, &s.rules}, s.logger)
 	if err != nil {
 		return err
 	}
-	return s.openRules()
+	return s.openRules(ctx)
 }
 
 // storeError says in the workspaces' terms that there is nothing to open.
@@ -291,6 +300,9 @@ func (s *Server) Close() error {
 		errs = append(errs, s.identity.close())
 		if s.query != nil {
 			errs = append(errs, s.query.Close())
+		}
+		if s.logs != nil {
+			errs = append(errs, s.logs.Close())
 		}
 		if s.store != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

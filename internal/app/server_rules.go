@@ -2,8 +2,7 @@ package app
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/mangru/mangru/internal/server/alerts"
 	"github.com/mangru/mangru/internal/server/ingest"
+	"github.com/mangru/mangru/internal/server/logs"
 	"github.com/mangru/mangru/internal/server/rules"
 	"github.com/mangru/mangru/internal/server/workspace"
 )
@@ -25,23 +25,20 @@ type serverRules struct {
 }
 
 // openRules makes rules and alert managers over what openData made.
-func (s *Server) openRules() (err error) {
+func (s *Server) openRules(ctx context.Context) (err error) {
 	c, r := s.cfg, &s.rules
 	external := func(id string) string { return strings.TrimSuffix(s.Endpoint(id), "/") }
-	networks, err := parseNetworks(c.Alerts.AllowNetworks)
+	cfg, err := c.Alerts.config(ctx)
 	if err != nil {
 		return err
 	}
-	r.alertRecords = alerts.NewRecords(alerts.RecordsConfig{}, s.records)
-	r.alerts, err = alerts.NewManager(alerts.Config{
-		Registerer: s.registry, ExternalURL: external,
-		Dir:    func(id string) string { return filepath.Join(c.Data, "workspaces", id, "alertmanager") },
-		Egress: alerts.Egress{AllowPrivate: c.Alerts.AllowPrivate, Allow: networks},
-	}, r.alertRecords, s.logger)
-	if err != nil {
+	cfg.Registerer, cfg.ExternalURL = s.registry, external
+	cfg.Dir = func(id string) string { return filepath.Join(c.Data, "workspaces", id, "alertmanager") }
+	r.alertRecords = alerts.NewRecords(alerts.RecordsConfig{MaxBytes: int(c.Alerts.MaxBytes)}, s.records)
+	if r.alerts, err = alerts.NewManager(cfg, r.alertRecords, s.workspaceLogger("alertmanager")); err != nil {
 		return err
 	}
-	r.ruleRecords = rules.NewRecords(rules.RecordsConfig{}, s.records)
+	r.ruleRecords = rules.NewRecords(c.Rules.records(), s.records)
 	r.rules, err = rules.NewManager(rules.Config{
 		Engine: s.query.Engine(), Write: s.ingest.ServeWorkspace, Notify: r.alerts.Send,
 		Registerer: s.registry, ExternalURL: external,
@@ -58,20 +55,23 @@ func (s *Server) openRules() (err error) {
 			}
 			return 0
 		},
-	}, r.ruleRecords, s.logger)
+		Interval: time.Duration(c.Rules.Interval), MaxConcurrent: c.Rules.MaxConcurrent, MaxPerWorkspace: c.Rules.MaxPerWorkspace,
+		ResendDelay: time.Duration(c.Rules.ResendDelay), OutageTolerance: time.Duration(c.Rules.OutageTolerance),
+		ForGracePeriod: time.Duration(c.Rules.ForGracePeriod),
+	}, r.ruleRecords, s.workspaceLogger("ruler"))
 	return err
 }
 
-func parseNetworks(list []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for i, text := range list {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, &ExitError{Code: exitUsage, Err: fmt.Errorf("alerts.allow_networks[%d]: %q is no network such as 10.0.0.0/8", i, text)}
-		}
-		out = append(out, p)
-	}
-	return out, nil
+// workspaceLogger logs for a part what workspaces may want to have in their own
+// logs too.
+func (s *Server) workspaceLogger(component string) *slog.Logger {
+	return slog.New(&logs.Handler{Handler: s.logger.Handler(), Component: component, Write: s.logs.Write,
+		Destination: func(id string) *workspace.LogDestination {
+			if settings := s.workspaces.Settings(id); settings != nil {
+				return settings.Log
+			}
+			return nil
+		}})
 }
 
 func (r *serverRules) close() {

@@ -37,6 +37,7 @@ type ServerConfig struct {
 	MetricsPublic bool             `yaml:"metrics_public"`
 	DrainTimeout  Duration         `yaml:"drain_timeout"`
 	MaxWorkspaces int              `yaml:"max_workspaces"`
+	MaxScrapers   int              `yaml:"max_scrapers"`
 	Log           ServerLog        `yaml:"log"`
 	Signatures    ServerSignatures `yaml:"signatures"`
 	// TrustedProxies are the addresses and networks whose X-Forwarded-* headers
@@ -46,6 +47,8 @@ type ServerConfig struct {
 	Issuers        ServerIssuers `yaml:"issuers"`
 	Audit          ServerAudit   `yaml:"audit"`
 	Alerts         ServerAlerts  `yaml:"alerts"`
+	Rules          ServerRules   `yaml:"rules"`
+	Logs           ServerLogs    `yaml:"logs"`
 	Limits         ServerLimits  `yaml:"limits"`
 	Store          ServerStore   `yaml:"store"`
 	Query          ServerQuery   `yaml:"query"`
@@ -84,13 +87,6 @@ type ServerIssuers struct {
 	// TokenFiles holds the file with the bearer token that an issuer wants to
 	// see before it shows its keys, by origin such as https://10.0.0.1:6443.
 	TokenFiles map[string]string `yaml:"token_files"`
-}
-
-// ServerAlerts says where notifications of alert managers may go to, besides
-// public addresses: their definitions are tenants' to write.
-type ServerAlerts struct {
-	AllowPrivate  bool     `yaml:"allow_private"`
-	AllowNetworks []string `yaml:"allow_networks"`
 }
 
 // ServerAudit says what the audit log keeps. Zero values take its defaults.
@@ -138,6 +134,7 @@ func (l ServerLimits) ingest() ingest.Limits {
 // ServerStore says how samples are kept.
 type ServerStore struct {
 	Retention        Duration `yaml:"retention"`
+	MaxBytes         Size     `yaml:"max_bytes"`
 	OutOfOrderWindow Duration `yaml:"out_of_order_window"`
 	IdleTimeout      Duration `yaml:"idle_timeout"`
 	MinFreeDisk      Size     `yaml:"min_free_disk"`
@@ -249,12 +246,20 @@ func (c *ServerConfig) Validate() error {
 		{"query.timeout", int64(c.Query.Timeout)}, {"query.lookback_delta", int64(c.Query.LookbackDelta)},
 		{"audit.max_size", int64(c.Audit.MaxSize)}, {"audit.max_age", int64(c.Audit.MaxAge)},
 		{"audit.max_files", int64(c.Audit.MaxFiles)}, {"audit.keep_for", int64(c.Audit.KeepFor)},
-		{"max_workspaces", int64(c.MaxWorkspaces)}, {"drain_timeout", int64(c.DrainTimeout)}} {
+		{"max_workspaces", int64(c.MaxWorkspaces)}, {"drain_timeout", int64(c.DrainTimeout)},
+		{"max_scrapers", int64(c.MaxScrapers)}, {"store.max_bytes", int64(c.Store.MaxBytes)},
+		{"logs.max_size", int64(c.Logs.MaxSize)}, {"logs.max_files", int64(c.Logs.MaxFiles)}} {
 		if f.v < 0 {
 			return bad(f.name, "must not be negative")
 		}
 	}
-	return nil
+	if err := c.Rules.validate(); err != nil {
+		return err
+	}
+	if err := c.Logs.validate(); err != nil {
+		return err
+	}
+	return c.Alerts.validate()
 }
 
 // LoadServerConfig reads a YAML file over the defaults. Errors name file, line,

@@ -91,3 +91,33 @@ func FuzzLoadServerConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestRulesAlertsAndLogsConfig(t *testing.T) {
+	cfg, _, err := loadServer(t, `
+store: {max_bytes: 10GiB}
+rules: {max_rules: 50, min_interval: 5s, for_grace_period: 1m}
+alerts: {max_alerts: 7, retention: 24h, sns: {http: "https://notify.example/sns"}, allow_networks: [10.0.0.0/8]}
+logs: {max_files: 2, urls: ["https://logs.example:8443"]}
+`)
+	require.NoError(t, err)
+	require.Equal(t, Size(10<<30), cfg.Store.MaxBytes)
+	require.Equal(t, 50, cfg.Rules.records().MaxRules)
+	require.Equal(t, 5*time.Second, cfg.Rules.records().MinInterval)
+	a, err := cfg.Alerts.config(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 7, a.MaxAlerts)
+	require.Equal(t, "https://notify.example/sns", a.SNS.HTTP)
+	require.Nil(t, a.SNS.Credentials, "what is posted is not signed")
+	require.Len(t, a.Egress.Allow, 1)
+	for text, want := range map[string]string{
+		"rules:\n  max_rules: -1\n":                                   ":2: rules.max_rules: must not be negative",
+		"alerts:\n  allow_networks:\n  - ten\n":                       `:3: alerts.allow_networks[0]: "ten" is no network`,
+		"alerts:\n  sns: {http: notify}\n":                            ":2: alerts.sns.http: is not a URL",
+		"alerts:\n  sns: {http: http://a, endpoint: aws}\n":           ":2: alerts.sns: http and endpoint exclude each other",
+		"logs:\n  urls: [\"https://user@logs.example\"]\n":            ":2: logs.urls[0]:",
+		"logs:\n  urls: [\"https://logs.example/with/a/path?q=1\"]\n": ":2: logs.urls[0]:",
+	} {
+		_, _, err := loadServer(t, text)
+		require.ErrorContains(t, err, want)
+	}
+}

@@ -38,9 +38,14 @@ func (c *commit) LeftOut() int { return c.leftOut }
 
 // run commits. Commits of a database go one by one, so that what its counter
 // moves by belongs to one of them; they would queue for its log anyway.
-func (c *commit) run(f func() error) error {
+func (c *commit) run(f, rollback func() error) error {
 	c.db.commitMu.Lock()
 	defer c.db.commitMu.Unlock()
+	// After a torn record nothing may follow it in the log: a replay ends there.
+	if c.db.failed.Load() {
+		_ = rollback() // of what is in memory only
+		return &UnavailableError{"another write to the workspace failed; it takes samples again shortly"}
+	}
 	before := c.db.appended.total()
 	if err := f(); err != nil {
 		c.db.failed.Store(true)
@@ -87,7 +92,7 @@ func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.L
 }
 
 // Commit implements storage.Appender.
-func (a *appender) Commit() error { return a.run(a.Appender.Commit) }
+func (a *appender) Commit() error { return a.run(a.Appender.Commit, a.Rollback) }
 
 // GetRef implements storage.GetRef.
 func (a *appender) GetRef(lset labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
@@ -112,7 +117,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64,
 }
 
 // Commit implements storage.AppenderV2.
-func (a *appenderV2) Commit() error { return a.run(a.AppenderV2.Commit) }
+func (a *appenderV2) Commit() error { return a.run(a.AppenderV2.Commit, a.Rollback) }
 
 // GetRef implements storage.GetRef.
 func (a *appenderV2) GetRef(lset labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {

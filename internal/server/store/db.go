@@ -40,10 +40,11 @@ type DB struct {
 
 func (s *Store) open(id string) (*DB, error) {
 	opts := tsdb.DefaultOptions()
-	opts.RetentionDuration = s.cfg.Retention.Milliseconds()
+	policy := s.policy(id)
+	opts.RetentionDuration, opts.MaxBytes = policy.Retention.Milliseconds(), policy.MaxBytes
 	// Blocks grow up to a tenth of the retention, at most a month, as in
 	// Prometheus.
-	opts.MaxBlockDuration = max(min(s.cfg.Retention/10, 31*24*time.Hour).Milliseconds(), opts.MinBlockDuration)
+	opts.MaxBlockDuration = max(min(policy.Retention/10, 31*24*time.Hour).Milliseconds(), opts.MinBlockDuration)
 	opts.OutOfOrderTimeWindow = s.cfg.OutOfOrderWindow.Milliseconds()
 	opts.WALCompression = compression.Snappy
 	opts.StripeSize = 1 << 12

@@ -30,8 +30,16 @@ import (
 type Config struct {
 	// Dir holds one directory per workspace. Required.
 	Dir string
-	// Retention is how long samples are kept.
+	// Retention is how long samples are kept, counted back from the newest block,
+	// so that a clock that was set wrong deletes nothing.
 	Retention time.Duration // 150 days
+	// MaxBytes bounds what a workspace has on disk; the oldest blocks go first.
+	// Zero means no bound.
+	MaxBytes int64
+	// Policy returns what a workspace has in place of Retention and MaxBytes. It is
+	// asked when a workspace is opened and at Apply. Nil, and a nil answer, mean
+	// that there is nothing.
+	Policy func(workspaceID string) *Policy
 	// OutOfOrderWindow is how far behind the newest sample of the workspace a
 	// sample may be. Samples less than about an hour behind go where all go if
 	// they are the newest of their series; the others cost more to take in, and
@@ -82,6 +90,12 @@ func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+}
+
+// Policy says how long the samples of one workspace are kept.
+type Policy struct {
+	Retention time.Duration // zero means the Config's
+	MaxBytes  int64         // zero means the Config's
 }
 
 // ErrNotFound says that a workspace has no storage: it was not created yet, or

@@ -225,7 +225,7 @@ func (s *Service) checkDestination(account string, kind LogKind, d LogDestinatio
 		return &InvalidError{field, "is not a URL without user and fragment"}
 	}
 	if !slices.Contains(s.cfg.LogURLs, u.Scheme+"://"+strings.ToLower(u.Host)) {
-		return &InvalidError{field, fmt.Sprintf("logs may not be sent to %s://%s on this server (setting log_urls)", u.Scheme, u.Host)}
+		return &InvalidError{field, fmt.Sprintf("logs may not be sent to %s://%s on this server (setting logs.urls)", u.Scheme, u.Host)}
 	}
 	return nil
 }
