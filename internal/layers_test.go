@@ -26,6 +26,7 @@ var levels = map[string]int{
 	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
 	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
 	"server/rules": 2, "server/alerts": 2, "server/logs": 2,
+	"dashboard/caller": 1, "dashboard/records": 2, "dashboard/sources": 2, "dashboard/grafanaapi": 2, "dashboard/catalogue": 2, "dashboard/provision": 2,
 	"dashboard": 2,
 	"app":       3,
 }
@@ -45,6 +46,12 @@ var sameLevel = map[string]string{
 	"server/stsapi -> auth/sts":         "what it serves",
 	"server/eksapi -> server/api":       "routes",
 	"server/eksapi -> server/cluster":   "its types",
+
+	"dashboard/sources -> dashboard/records":      "its types",
+	"dashboard/grafanaapi -> dashboard/records":   "its types",
+	"dashboard/provision -> dashboard/records":    "its types",
+	"dashboard/catalogue -> dashboard/records":    "its errors",
+	"dashboard/catalogue -> dashboard/grafanaapi": "its types",
 }
 
 // ownedBy lists outside packages that exactly one of ours, or one folder of

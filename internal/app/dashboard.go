@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/uptrace/bun"
 
-	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/dashboard"
+	"github.com/mangru/mangru/internal/dashboard/caller"
+	"github.com/mangru/mangru/internal/dashboard/catalogue"
+	"github.com/mangru/mangru/internal/dashboard/grafanaapi"
+	"github.com/mangru/mangru/internal/dashboard/provision"
+	"github.com/mangru/mangru/internal/dashboard/records"
+	"github.com/mangru/mangru/internal/dashboard/sources"
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/web"
 )
@@ -26,6 +30,8 @@ type DashboardConfig struct {
 	Source SignedSource
 	// Overview tells the home page about this installation.
 	Overview func(context.Context) (dashboard.Overview, error)
+	// Key encrypts the secrets of data sources; 32 bytes.
+	Key []byte
 }
 
 // SignedSource is a workspace's query API with the key that signs requests to it.
@@ -41,6 +47,8 @@ type Dashboard struct {
 	people *dashboard.People
 	admin  dashboard.Person
 	server *httpserver.Server
+	store  *records.Store
+	conns  *sources.Sources
 	log    *slog.Logger
 }
 
@@ -48,23 +56,18 @@ type Dashboard struct {
 const sweepEvery = time.Hour
 
 // NewDashboard claims the address and prepares everything that can fail.
-func NewDashboard(ctx context.Context, cfg DashboardConfig, records *bun.DB, logger *slog.Logger, reg prometheus.Registerer) (*Dashboard, error) {
-	people := dashboard.NewPeople(records, nil)
+func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *slog.Logger, reg prometheus.Registerer) (*Dashboard, error) {
+	people := dashboard.NewPeople(db, nil)
 	admin, err := people.EnsureAdministrator(ctx)
 	if err != nil {
 		return nil, err
 	}
-	boards, err := dashboard.LoadBoards(dashboard.Bundled(), "General")
-	if err != nil {
-		return nil, fmt.Errorf("bundled boards: %w", err)
-	}
-	source, err := newSource(cfg.Source)
+	store, conns, grafana, err := newGrafanaAPI(ctx, cfg, db, people, logger)
 	if err != nil {
 		return nil, err
 	}
 	handler, err := dashboard.New(dashboard.Config{
-		Version: version, People: people, Boards: boards, Sources: []*dashboard.DataSource{source},
-		Overview: cfg.Overview, Assets: dashboard.Assets(web.Assets()),
+		Version: version, People: people, API: grafana, Overview: cfg.Overview, Assets: dashboard.Assets(web.Assets()),
 	}, logger)
 	if err != nil {
 		return nil, err
@@ -75,28 +78,44 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, records *bun.DB, log
 	if err != nil {
 		return nil, err
 	}
-	return &Dashboard{people: people, admin: admin, server: server, log: logger}, nil
+	return &Dashboard{people: people, admin: admin, server: server, store: store, conns: conns, log: logger}, nil
 }
 
-func newSource(s SignedSource) (*dashboard.DataSource, error) {
-	base, err := url.Parse(s.URL)
+// newGrafanaAPI opens the records of dashboards, brings what comes with the
+// program into them, and returns the API over them.
+func newGrafanaAPI(ctx context.Context, cfg DashboardConfig, db *bun.DB, people *dashboard.People, logger *slog.Logger) (*records.Store, *sources.Sources, http.Handler, error) {
+	store, err := records.New(db, cfg.Key, nil)
 	if err != nil {
-		return nil, fmt.Errorf("data source %s: %w", s.Name, err)
+		return nil, nil, nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 32 // a board asks for many panels at once
-	signer, err := sigv4.NewSigner(sigv4.SignConfig{
-		Region: s.Region, Service: "aps", AccessKey: s.Key.AccessKey, SecretKey: s.Key.SecretKey,
-	}, transport)
+	if err := provision.Boards(ctx, store, caller.DefaultWorkspace, provision.Bundled()); err != nil {
+		return nil, nil, nil, fmt.Errorf("bundled boards: %w", err)
+	}
+	source, secrets := newSource(cfg.Source)
+	if err := provision.Source(ctx, store, source, secrets); err != nil {
+		return nil, nil, nil, fmt.Errorf("data source %s: %w", source.Name, err)
+	}
+	boards, err := catalogue.New(nil)
 	if err != nil {
-		return nil, fmt.Errorf("data source %s: %w", s.Name, err)
+		return nil, nil, nil, err
 	}
-	return &dashboard.DataSource{
-		UID: "mangru-" + s.Name, Name: s.Name, URL: base, Transport: signer, Default: true,
-		JSONData: map[string]any{
-			"httpMethod": "POST", "sigV4Auth": true, "sigV4AuthType": "keys", "sigV4Region": s.Region, "sigV4Service": "aps",
-		},
-	}, nil
+	conns := sources.New(store, logger)
+	api, err := grafanaapi.New(grafanaapi.Config{
+		Version: version, Store: store, Identity: dashboard.Identity{People: people}, Sources: conns, Catalogue: boards,
+	}, logger)
+	return store, conns, api, err
+}
+
+// newSource is the data source of this installation's own workspace.
+func newSource(s SignedSource) (*records.DataSource, map[string]string) {
+	return &records.DataSource{
+			WorkspaceID: caller.DefaultWorkspace, UID: "mangru-" + s.Name, Name: s.Name, Type: "prometheus", URL: s.URL, Access: "proxy", IsDefault: true,
+			JSONData: map[string]any{
+				"httpMethod": "POST", "sigV4Auth": true, "sigV4AuthType": "keys", "sigV4Region": s.Region, "sigV4Service": "aps",
+			},
+		}, map[string]string{
+			"sigV4AccessKey": s.Key.AccessKey, "sigV4SecretKey": s.Key.SecretKey,
+		}
 }
 
 // URL is where browsers find the UI.
@@ -127,7 +146,10 @@ func (d *Dashboard) Run(ctx context.Context) error {
 }
 
 // Close gives the address back where the start failed halfway.
-func (d *Dashboard) Close() error { return d.server.Close() }
+func (d *Dashboard) Close() error {
+	d.conns.Close()
+	return d.server.Close()
+}
 
 func (d *Dashboard) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
@@ -137,8 +159,9 @@ func (d *Dashboard) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := d.people.Sweep(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				d.log.Warn("ended sessions could not be removed", "err", err)
+			err := errors.Join(d.people.Sweep(ctx), d.store.Sweep(ctx))
+			if err != nil && ctx.Err() == nil {
+				d.log.Warn("what has ended could not be removed", "err", err)
 			}
 		}
 	}

@@ -124,8 +124,12 @@ func NewUp(ctx context.Context, cfg UpConfig, logger *slog.Logger) (u *Up, err e
 	if err = u.newCollector(key, reg); err != nil {
 		return u, err
 	}
+	secret, err := u.server.IAM().PurposeKey(ctx, "dashboards")
+	if err != nil {
+		return u, err
+	}
 	u.dashboard, err = NewDashboard(ctx, DashboardConfig{
-		Listen:   cfg.UI,
+		Listen: cfg.UI, Key: secret,
 		Source:   SignedSource{Name: "default", URL: u.workspace.PrometheusEndpoint, Region: cfg.Region, Key: key},
 		Overview: u.overview,
 	}, u.records, logger, reg)

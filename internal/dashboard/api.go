@@ -26,8 +26,8 @@ const csrfHeader = "X-CSRF-Token"
 type Config struct {
 	Version string
 	People  *People
-	Boards  *Boards
-	Sources []*DataSource
+	// API answers Grafana's HTTP API, which is everything else below /api.
+	API http.Handler
 	// Overview tells the home page what this installation is.
 	Overview func(context.Context) (Overview, error)
 	// Assets serves the web UI.
@@ -67,9 +67,8 @@ type Watched struct {
 
 type api struct {
 	Config
-	log     *slog.Logger
-	sources map[string]*DataSource
-	limit   *rateLimit
+	log   *slog.Logger
+	limit *rateLimit
 }
 
 // access says who may call a route.
@@ -91,28 +90,14 @@ type route struct {
 func routes() []route {
 	return []route{
 		{"POST /api/login/link", anyone, (*api).login},
-		{"GET /api/health", anyone, (*api).health},
 		{"POST /api/logout", signedIn, (*api).logout},
-		{"GET /api/user", signedIn, (*api).user},
-		{"GET /api/org", signedIn, (*api).org},
-		{"GET /api/frontend/settings", signedIn, (*api).frontendSettings},
 		{"GET /api/mangru/overview", signedIn, (*api).overview},
-		{"GET /api/datasources", signedIn, (*api).listSources},
-		{"GET /api/datasources/uid/{uid}", signedIn, (*api).getSource},
-		{"GET /api/datasources/uid/{uid}/health", signedIn, (*api).checkSource},
-		{"GET /api/datasources/proxy/uid/{uid}/", signedIn, (*api).proxySource},
-		{"POST /api/datasources/proxy/uid/{uid}/", signedIn, (*api).proxySource},
-		{"GET /api/search", signedIn, (*api).search},
-		{"GET /api/dashboards/uid/{uid}", signedIn, (*api).getBoard},
 	}
 }
 
 // New returns the handler for everything that people reach.
 func New(cfg Config, log *slog.Logger) (http.Handler, error) {
-	a := &api{Config: cfg, log: log, sources: make(map[string]*DataSource), limit: newRateLimit(10, time.Minute)}
-	for _, s := range cfg.Sources {
-		a.sources[s.UID] = s
-	}
+	a := &api{Config: cfg, log: log, limit: newRateLimit(10, time.Minute)}
 	mux := http.NewServeMux()
 	for _, r := range routes() {
 		if r.access == 0 {
@@ -120,9 +105,7 @@ func New(cfg Config, log *slog.Logger) (http.Handler, error) {
 		}
 		mux.Handle(r.pattern, a.guard(r))
 	}
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "Not found")
-	})
+	mux.Handle("/api/", cfg.API)
 	mux.Handle("/", cfg.Assets)
 	return a.checkHost(secureHeaders(gzhttp.GzipHandler(mux))), nil
 }
@@ -199,36 +182,6 @@ func (a *api) logout(w http.ResponseWriter, r *http.Request, _ Session) {
 	writeJSON(w, http.StatusOK, map[string]string{"message": "Logged out"})
 }
 
-func (a *api) health(w http.ResponseWriter, _ *http.Request, _ Session) {
-	writeJSON(w, http.StatusOK, map[string]string{"database": "ok", "version": a.Version})
-}
-
-func (a *api) user(w http.ResponseWriter, _ *http.Request, s Session) {
-	writeJSON(w, http.StatusOK, map[string]any{
-		"id": s.Person.ID, "login": s.Person.Login, "name": s.Person.Name, "email": s.Person.Email,
-		"orgId": 1, "orgRole": s.Person.Role, "isGrafanaAdmin": false, "csrfToken": s.CSRFToken,
-	})
-}
-
-func (a *api) org(w http.ResponseWriter, _ *http.Request, _ Session) {
-	writeJSON(w, http.StatusOK, map[string]any{"id": 1, "name": "Main Org."})
-}
-
-func (a *api) frontendSettings(w http.ResponseWriter, _ *http.Request, _ Session) {
-	all, def := map[string]any{}, ""
-	for _, s := range a.Sources {
-		all[s.Name] = s.settings()
-		if s.Default {
-			def = s.Name
-		}
-	}
-	writeJSON(w, http.StatusOK, map[string]any{
-		"buildInfo":         map[string]string{"version": a.Version},
-		"datasources":       all,
-		"defaultDatasource": def,
-	})
-}
-
 func (a *api) overview(w http.ResponseWriter, r *http.Request, _ Session) {
 	o, err := a.Overview(r.Context())
 	if err != nil {
@@ -236,83 +189,6 @@ func (a *api) overview(w http.ResponseWriter, r *http.Request, _ Session) {
 		return
 	}
 	writeJSON(w, http.StatusOK, o)
-}
-
-func (a *api) listSources(w http.ResponseWriter, _ *http.Request, _ Session) {
-	list := make([]any, 0, len(a.Sources))
-	for _, s := range a.Sources {
-		list = append(list, s.settings())
-	}
-	writeJSON(w, http.StatusOK, list)
-}
-
-// source finds the data source of the request's path, or answers 404.
-func (a *api) source(w http.ResponseWriter, r *http.Request) *DataSource {
-	s := a.sources[r.PathValue("uid")]
-	if s == nil {
-		writeError(w, http.StatusNotFound, "Data source not found")
-	}
-	return s
-}
-
-func (a *api) getSource(w http.ResponseWriter, r *http.Request, _ Session) {
-	if s := a.source(w, r); s != nil {
-		writeJSON(w, http.StatusOK, s.settings())
-	}
-}
-
-func (a *api) checkSource(w http.ResponseWriter, r *http.Request, _ Session) {
-	s := a.source(w, r)
-	if s == nil {
-		return
-	}
-	if err := s.check(r.Context()); err != nil {
-		writeJSON(w, http.StatusBadRequest, map[string]string{"status": "ERROR", "message": err.Error()})
-		return
-	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "OK", "message": "Successfully queried the Prometheus API."})
-}
-
-func (a *api) proxySource(w http.ResponseWriter, r *http.Request, _ Session) {
-	s := a.source(w, r)
-	if s == nil {
-		return
-	}
-	rest := strings.TrimPrefix(r.URL.EscapedPath(), "/api/datasources/proxy/uid/"+r.PathValue("uid")+"/")
-	s.proxy(a.log, w, r, rest)
-}
-
-func (a *api) search(w http.ResponseWriter, r *http.Request, _ Session) {
-	q := r.URL.Query()
-	list := []map[string]any{}
-	if t := q.Get("type"); t == "" || t == "dash-db" {
-		for i, b := range a.Boards.Search(q.Get("query"), q["tag"]) {
-			tags := b.Tags
-			if tags == nil {
-				tags = []string{}
-			}
-			list = append(list, map[string]any{
-				"id": i + 1, "uid": b.UID, "title": b.Title, "uri": "db/" + b.Slug, "url": b.URL(), "slug": "",
-				"type": "dash-db", "tags": tags, "isStarred": false, "folderTitle": b.Folder,
-			})
-		}
-	}
-	writeJSON(w, http.StatusOK, list)
-}
-
-func (a *api) getBoard(w http.ResponseWriter, r *http.Request, _ Session) {
-	b := a.Boards.Get(r.PathValue("uid"))
-	if b == nil {
-		writeError(w, http.StatusNotFound, "Dashboard not found")
-		return
-	}
-	writeJSON(w, http.StatusOK, map[string]any{
-		"meta": map[string]any{
-			"type": "db", "slug": b.Slug, "url": b.URL(), "provisioned": true, "folderTitle": b.Folder,
-			"canSave": false, "canEdit": false, "canAdmin": false, "canStar": false, "version": 1,
-		},
-		"dashboard": b.JSON,
-	})
 }
 
 // fail answers for an error of ours: the caller learns that there was one, the

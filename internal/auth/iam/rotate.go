@@ -103,6 +103,9 @@ func (s *Service) reseal(ctx context.Context, tx bun.Tx, k *secretKey) error {
 		if v.session != 0 {
 			q = tx.NewUpdate().Model((*sessionKeyRow)(nil)).Where("id = ?", v.session)
 		}
+		if v.purpose != "" {
+			q = tx.NewUpdate().Model((*purposeKeyRow)(nil)).Where("purpose = ?", v.purpose)
+		}
 		if _, err := q.Set("secret = ?", sealed).Exec(ctx); err != nil {
 			return err
 		}

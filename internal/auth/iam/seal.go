@@ -136,7 +136,8 @@ func (s *sealer) noteKey(ctx context.Context, db *bun.DB, sealed []sealedValue) 
 // sealedValue is a sealed value and who it belongs to.
 type sealedValue struct {
 	owner, sealed string
-	session       int64 // the session key that it is of, 0 for none
+	session       int64  // the session key that it is of, 0 for none
+	purpose       string // the purpose key that it is of, empty for none
 }
 
 // sealedValues lists all that is sealed, which is what a rotation has to seal
@@ -150,12 +151,19 @@ func sealedValues(ctx context.Context, db bun.IDB) ([]sealedValue, error) {
 	if err := db.NewSelect().Model(&sessions).Column("id", "secret").Order("id").Scan(ctx); err != nil {
 		return nil, err
 	}
-	all := make([]sealedValue, 0, len(keys)+len(sessions))
+	var purposes []purposeKeyRow
+	if err := db.NewSelect().Model(&purposes).Order("purpose").Scan(ctx); err != nil {
+		return nil, err
+	}
+	all := make([]sealedValue, 0, len(keys)+len(sessions)+len(purposes))
 	for _, k := range keys {
 		all = append(all, sealedValue{owner: k.ID, sealed: k.Secret})
 	}
 	for _, k := range sessions {
 		all = append(all, sealedValue{owner: sessionKeyOwner(k.ID), sealed: k.Secret, session: k.ID})
+	}
+	for _, k := range purposes {
+		all = append(all, sealedValue{owner: purposeKeyOwner(k.Purpose), sealed: k.Secret, purpose: k.Purpose})
 	}
 	return all, nil
 }
