@@ -2,7 +2,7 @@
  * Template variables in text: `$x`, `${x}`, `${x:format}`, `[[x]]`, and the built-ins. In PromQL a value is escaped for the place it
  * stands in, as Grafana's Prometheus data source does it.
  */
-import { ALL, type VariableOption } from './model';
+import { ALL, type AdHocFilter, type DataSourceRef, type VariableOption } from './model';
 
 /** VariableValue is the present value of a variable, with what interpolation needs to know of its definition. */
 export interface VariableValue {
@@ -12,6 +12,8 @@ export interface VariableValue {
   list: boolean;
   allValue: string;
   options: readonly VariableOption[];
+  /** Set for ad hoc variables: matchers for every query of one data source. */
+  filters?: { list: readonly AdHocFilter[]; source: DataSourceRef | null };
 }
 
 /** Scope maps variable names to values; inner scopes (repeats) are laid over outer ones by copying. */

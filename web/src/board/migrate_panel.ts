@@ -83,6 +83,7 @@ function readTargets(raw: Json): Target[] {
       intervalFactor: Math.max(1, num(t.intervalFactor, 1)),
       hide: t.hide === true,
       datasource: readDataSource(t.datasource),
+      ...(optNum(t.panelId) === undefined ? {} : { panelId: optNum(t.panelId), withTransforms: t.withTransforms === true }),
     };
   });
 }

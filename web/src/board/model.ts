@@ -31,6 +31,9 @@ export interface Target {
   intervalFactor: number;
   hide: boolean;
   datasource: DataSourceRef | null;
+  /** The panel whose answer is shown again, for the source `-- Dashboard --`. */
+  panelId?: number;
+  withTransforms?: boolean;
 }
 
 /** PanelLink is a link in a panel's header or a board's toolbar. */

@@ -3,6 +3,7 @@
  * chosen. Talking to a data source is left to the caller's Fetcher.
  */
 import { stringToJsRegex } from '@grafana/data';
+import { decodeFilter, encodeFilter } from './adhoc';
 import type { DataSource } from './datasource';
 import { constantValue, interpolate, referencedVariables, type InterpolateOptions, type Scope, type VariableValue } from './interpolate';
 import { roundInterval, formatInterval, parseDuration } from './intervals';
@@ -270,6 +271,8 @@ async function resolveOne(v: Variable, scope: Scope, ctx: ResolveContext): Promi
       return withOptions(dataSourceOptions(v, scope, ctx.sources));
     case 'query':
       return queryVariable(v, scope, ctx, withOptions);
+    case 'adhoc':
+      return adhocVariable(v, wanted);
     case 'constant':
       return plain(v, v.query || (v.current.value[0] ?? ''));
     case 'textbox':
@@ -281,6 +284,13 @@ async function resolveOne(v: Variable, scope: Scope, ctx: ResolveContext): Promi
 
 function plain(v: Variable, value: string): Resolved {
   return { definition: v, value: constantValue(value), options: [], error: '' };
+}
+
+/** An ad hoc variable has no options of its own: its value is the list of its filters, written as URLs hold them. */
+function adhocVariable(v: Variable, wanted: readonly string[] | undefined): Resolved {
+  const list = wanted ? wanted.flatMap((w) => decodeFilter(w) ?? []) : v.filters;
+  const value = list.map(encodeFilter);
+  return { definition: v, value: { value, text: list.map((f) => `${f.key}${f.operator}${f.value}`), list: true, allValue: '', options: [], filters: { list, source: v.datasource } }, options: [], error: '' };
 }
 
 function intervalVariable(v: Variable, wanted: readonly string[] | undefined, rangeMs: number): Resolved {
@@ -355,7 +365,7 @@ export function scopeOf(resolved: readonly Resolved[]): Map<string, VariableValu
 export function urlValues(resolved: readonly Resolved[]): Map<string, string[]> {
   const out = new Map<string, string[]>();
   for (const { definition: d, value } of resolved) {
-    if (d.type !== 'constant' && d.type !== 'unsupported' && d.type !== 'adhoc') {
+    if (d.type !== 'constant' && d.type !== 'unsupported') {
       const auto = d.type === 'interval' && value.text === 'auto';
       out.set(d.name, auto ? ['$__auto'] : Array.isArray(value.value) ? value.value : [value.value]);
     }

@@ -12,6 +12,8 @@ export interface Selector {
 /** Reason is why a query is empty; the UI turns it into a sentence. */
 export type Reason =
   | { kind: 'no-metric'; metric: string }
+  /** The metric has samples, at other times than these. */
+  | { kind: 'other-time'; metric: string }
   | { kind: 'no-match'; metric: string; matcher: string }
   /** A list variable without values stands in the query: `()` matches nothing but an absent label. */
   | { kind: 'no-options'; label: string }
@@ -40,9 +42,13 @@ export function selectorsOf(expr: string): Selector[] {
   return [...out.values()];
 }
 
+/** Everything a data source can hold; it clips the ends to what it keeps. */
+const ALL_TIME: Range = { from: 0, to: 4_102_444_800_000 };
+
 /** diagnose asks the data source, selector by selector, what is there. */
 export async function diagnose(expr: string, api: PrometheusApi, range: Range, signal: AbortSignal): Promise<Reason> {
-  const there = async (match: string) => (await api.series(match, range, 1, signal)).length > 0;
+  const there = async (match: string, when: Range | null = range) => (await api.series(match, when, 1, signal)).length > 0;
+  const absent = async (metric: string): Promise<Reason> => ({ kind: (await there(metric, ALL_TIME)) ? 'other-time' : 'no-metric', metric });
   for (const s of selectorsOf(expr)) {
     const label = emptyList(s);
     if (label !== '' && (s.metric === '' || (await there(s.metric)))) {
@@ -52,10 +58,10 @@ export async function diagnose(expr: string, api: PrometheusApi, range: Range, s
       continue;
     }
     if (s.metric === '') {
-      return { kind: 'no-metric', metric: s.text };
+      return absent(s.text);
     }
     if (!(await there(s.metric))) {
-      return { kind: 'no-metric', metric: s.metric };
+      return absent(s.metric);
     }
     for (const m of s.matchers) {
       if (!(await there(`${s.metric}{${m}}`))) {

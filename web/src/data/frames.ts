@@ -103,7 +103,7 @@ function seriesFrame(s: Series, o: FrameOptions): DataFrame {
   }
   const time: Field = { name: 'Time', type: FieldType.time, config: o.stepMs > 0 ? { interval: o.stepMs } : {}, values: times };
   const value: Field = { name: 'Value', type: FieldType.number, config: name === '' ? {} : { displayNameFromDS: name }, labels: s.labels, values };
-  return { refId: o.target.refId, name: name === '' ? metricText(s.labels) : name, fields: [time, value], length: n };
+  return { refId: o.target.refId, ...(name === '' ? {} : { name }), fields: [time, value], length: n };
 }
 
 /** tableFrame lays all series into one table: time, a column per label, the value. */

@@ -6,8 +6,9 @@ import type { DataFrame } from '@grafana/data';
 import { resolveDataSource, type DataSource } from '../board/datasource';
 import { interpolate, type Scope } from '../board/interpolate';
 import { alignRange, computeSteps, intervalMacros } from '../board/intervals';
-import type { DataSourceRef, Panel, Target } from '../board/model';
-import { toFrames } from './frames';
+import type { AdHocFilter, DataSourceRef, Panel, Target } from '../board/model';
+import { ApiError } from './http';
+import { countSeries, toFrames } from './frames';
 import { PrometheusApi, type QueryAnswer } from './prometheus';
 
 /** PlannedQuery is one request, ready to send; equal plans have equal keys. */
@@ -35,6 +36,19 @@ export interface PlanContext {
   rangeMs: { from: number; to: number };
   builtins: Readonly<Record<string, string>>;
   width: number;
+  /** Puts ad hoc filters into a query; needed only when filtersOf finds any. */
+  inject?: (expr: string, filters: readonly AdHocFilter[]) => string;
+}
+
+/** filtersOf lists the ad hoc filters that a scope holds for one data source, or for any. */
+export function filtersOf(scope: Scope, sources: readonly DataSource[], uid?: string): AdHocFilter[] {
+  return [...scope.values()].flatMap((v) => {
+    if (!v.filters || v.filters.list.length === 0) {
+      return [];
+    }
+    const of = resolveDataSource(v.filters.source, sources, (s) => interpolate(s, scope, { format: 'raw' }));
+    return uid === undefined || (of.kind === 'found' && of.source.uid === uid) ? v.filters.list : [];
+  });
 }
 
 /** planPanel works out the requests of a panel: data source, step, interpolated query. */
@@ -89,7 +103,9 @@ function planTarget(panel: Pick<Panel, 'interval' | 'maxDataPoints'>, target: Ta
     scrapeInterval: source.jsonData?.timeInterval || '15s',
   });
   const builtins = { ...ctx.builtins, ...intervalMacros(steps, to - from) };
-  const expr = interpolate(target.expr, ctx.scope, { format: 'promql', builtins, range: ctx.rangeMs });
+  const plain = interpolate(target.expr, ctx.scope, { format: 'promql', builtins, range: ctx.rangeMs });
+  const filters = filtersOf(ctx.scope, ctx.sources, source.uid);
+  const expr = filters.length > 0 && ctx.inject ? ctx.inject(plain, filters) : plain;
   const legendFormat = interpolate(target.legendFormat, ctx.scope, { format: 'text', builtins });
   const shared = { target: { ...target, legendFormat }, sourceUid: source.uid, expr };
   const queries: PlannedQuery[] = [];
@@ -152,8 +168,8 @@ export class QueryRunner {
     const controller = new AbortController();
     const api = new PrometheusApi(q.sourceUid);
     this.sent++;
-    const answer =
-      q.kind === 'range' ? api.range(q.expr, q.startMs, q.endMs, q.stepMs, controller.signal) : api.instant(q.expr, q.endMs, controller.signal);
+    const ask = () => (q.kind === 'range' ? api.range(q.expr, q.startMs, q.endMs, q.stepMs, controller.signal) : api.instant(q.expr, q.endMs, controller.signal));
+    const answer = withRetries(ask, controller.signal);
     const s: Shared = { answer, controller, waiting: 0, settled: false };
     answer.then(
       () => (s.settled = true),
@@ -170,19 +186,51 @@ export class QueryRunner {
   }
 }
 
+/** How long to wait before asking again when the server could not be reached or was too busy to answer. */
+const RETRY_MS = [400, 1600];
+
+/** withRetries asks again after what passes by itself; what the query is to blame for fails at once. */
+async function withRetries<V>(ask: () => Promise<V>, signal: AbortSignal): Promise<V> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await ask();
+    } catch (err) {
+      const wait = RETRY_MS[attempt];
+      if (!(err instanceof ApiError) || ![0, 429, 502, 503, 504].includes(err.status) || wait === undefined) {
+        throw err;
+      }
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      signal.throwIfAborted();
+    }
+  }
+}
+
+/** Timing is what one query of a panel cost and gave. */
+export interface Timing {
+  refId: string;
+  kind: 'range' | 'instant';
+  /** From asking to the answer; nothing when another panel had asked the same. */
+  ms: number;
+  series: number;
+  points: number;
+}
+
 /** PanelResult is what one run of a panel's queries gave. */
 export interface PanelResult {
   frames: DataFrame[];
   errors: { refId: string; message: string; expr: string }[];
   notices: string[];
+  timings: Timing[];
 }
 
 /** runPlan sends all requests of a plan; one failing query does not take the others with it. */
 export async function runPlan(plan: Plan, runner: QueryRunner, signal: AbortSignal): Promise<PanelResult> {
   const tables = new Set(plan.queries.filter((q) => q.target.format === 'table').map((q) => q.target.refId));
-  const settled = await Promise.allSettled(plan.queries.map((q) => runner.run(q, signal)));
+  const started = performance.now();
+  const took: number[] = [];
+  const settled = await Promise.allSettled(plan.queries.map((q, i) => runner.run(q, signal).finally(() => (took[i] = performance.now() - started))));
   signal.throwIfAborted();
-  const result: PanelResult = { frames: [], errors: [], notices: [] };
+  const result: PanelResult = { frames: [], errors: [], notices: [], timings: [] };
   settled.forEach((s, i) => {
     const q = plan.queries[i];
     if (!q) {
@@ -194,9 +242,9 @@ export async function runPlan(plan: Plan, runner: QueryRunner, signal: AbortSign
       return;
     }
     result.notices.push(...s.value.warnings);
-    result.frames.push(
-      ...toFrames(s.value.data, { target: q.target, expr: q.expr, stepMs: q.kind === 'range' ? q.stepMs : 0, manyTables: tables.size > 1 })
-    );
+    const frames = toFrames(s.value.data, { target: q.target, expr: q.expr, stepMs: q.kind === 'range' ? q.stepMs : 0, manyTables: tables.size > 1 });
+    result.frames.push(...frames);
+    result.timings.push({ refId: q.target.refId, kind: q.kind, ms: took[i] ?? 0, series: countSeries(s.value.data), points: frames.reduce((n, f) => n + f.length, 0) });
   });
   return result;
 }

@@ -82,6 +82,7 @@ function BoardView({ uid, board, sources }: ViewProps) {
       crumbs={[{ text: t('nav.home'), to: '/' }, { text: t('boards.title'), to: '/dashboards' }, { text: title }]}
       tools={<TimeTools range={range} timeZone={url.timezone} refresh={url.refresh} intervals={board.refreshIntervals} onRefresh={refreshNow} patch={patch} />}
     >
+      <BoardContext.Provider value={context}>
       <div className={styles.board}>
         <div className={styles.bar}>
           {variables.resolved && <VariableBar resolved={variables.resolved} onChange={variables.change} />}
@@ -97,8 +98,9 @@ function BoardView({ uid, board, sources }: ViewProps) {
         ))}
         {!sections && <LoadingPlaceholder text={t('common.loading')} />}
         {sections?.length === 0 && <EmptyState variant="not-found" hideImage message={t('board.emptyBoard')} />}
-        <BoardContext.Provider value={context}>{sections && <BoardGrid sections={sections} viewing={url.viewPanel} />}</BoardContext.Provider>
+        {sections && <BoardGrid sections={sections} viewing={url.viewPanel} />}
       </div>
+      </BoardContext.Provider>
     </Shell>
   );
 }
@@ -147,10 +149,10 @@ function useBoardContextValue({ uid, board, sources, range, url, tick, runner, v
   const sync = board.graphTooltip === 2 ? DashboardCursorSync.Tooltip : board.graphTooltip === 1 ? DashboardCursorSync.Crosshair : DashboardCursorSync.Off;
   return useMemo(
     () => ({
-      boardTitle: board.title, boardUid: uid, scope, sources, range, timeZone: url.timezone, tick, runner, builtins, sync, syncScope: `board-${uid}`,
+      annotations: board.annotations, boardTitle: board.title, boardUid: uid, scope, sources, range, timeZone: url.timezone, tick, runner, builtins, sync, syncScope: `board-${uid}`,
       onZoom, onView, viewing: url.viewPanel, exploreUrl,
     }),
-    [board.title, uid, scope, sources, range, url.timezone, url.viewPanel, tick, runner, builtins, sync, onZoom, onView, exploreUrl]
+    [board.annotations, board.title, uid, scope, sources, range, url.timezone, url.viewPanel, tick, runner, builtins, sync, onZoom, onView, exploreUrl]
   );
 }
 

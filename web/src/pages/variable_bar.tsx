@@ -1,10 +1,12 @@
 /** The row of variable pickers above a board. */
 import { css } from '@emotion/css';
 import type { GrafanaTheme2, SelectableValue } from '@grafana/data';
-import { useState } from 'react';
+import { lazy, Suspense, useState } from 'react';
 import { ALL } from '../board/model';
 import type { Resolved } from '../board/variables';
 import { Icon, Input, MultiSelect, Select, Tooltip, useStyles2, useT } from '../ui';
+
+const AdHocBar = lazy(() => import('../panels/adhoc_bar'));
 
 interface Props {
   resolved: readonly Resolved[];
@@ -13,7 +15,7 @@ interface Props {
 
 export function VariableBar({ resolved, onChange }: Props) {
   const styles = useStyles2(getStyles);
-  const shown = resolved.filter((r) => r.definition.hide !== 2 && !['constant', 'unsupported', 'adhoc'].includes(r.definition.type));
+  const shown = resolved.filter((r) => r.definition.hide !== 2 && !['constant', 'unsupported'].includes(r.definition.type));
   if (shown.length === 0) {
     return null;
   }
@@ -39,7 +41,7 @@ function OneVariable({ resolved, onChange }: { resolved: Resolved; onChange: (va
           {label}
         </label>
       )}
-      {d.type === 'textbox' ? <TextBox id={id} label={label} value={String(resolved.value.value)} onChange={onChange} /> : <Picker id={id} label={label} resolved={resolved} onChange={onChange} />}
+      {d.type === 'adhoc' ? <Suspense fallback={null}><AdHocBar resolved={resolved} onChange={onChange} /></Suspense> : d.type === 'textbox' ? <TextBox id={id} label={label} value={String(resolved.value.value)} onChange={onChange} /> : <Picker id={id} label={label} resolved={resolved} onChange={onChange} />}
       {resolved.error !== '' && (
         <Tooltip content={t('board.variableError', { name: label, reason: resolved.error })} theme="error">
           <Icon name="exclamation-triangle" className={styles.error} tabIndex={0} />

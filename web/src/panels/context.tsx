@@ -3,6 +3,7 @@ import type { DashboardCursorSync, TimeRange } from '@grafana/data';
 import { createContext, useContext } from 'react';
 import type { DataSource } from '../board/datasource';
 import type { Scope } from '../board/interpolate';
+import type { Annotation } from '../board/model';
 import type { QueryRunner } from '../data/queries';
 
 export interface BoardContextValue {
@@ -15,6 +16,8 @@ export interface BoardContextValue {
   /** Grows with every refresh; panels ask again when it does. */
   tick: number;
   runner: QueryRunner;
+  /** The board's annotation queries. */
+  annotations?: readonly Annotation[];
   builtins: Readonly<Record<string, string>>;
   sync: DashboardCursorSync;
   syncScope: string;

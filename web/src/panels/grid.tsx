@@ -6,9 +6,37 @@ import { interpolate } from '../board/interpolate';
 import { CELL_GAP, CELL_HEIGHT, COLUMNS, type PlacedSection } from '../board/layout';
 import { Icon, useStyles2, useT } from '../ui';
 import { useBoardContext } from './context';
+import { BoardDataProvider, useBoardData } from './board_data';
 import { PanelHost } from './panel_host';
 
 export function BoardGrid({ sections, viewing }: { sections: PlacedSection[]; viewing: number | null }) {
+  return (
+    <BoardDataProvider sections={sections}>
+      <AnnotationSwitches />
+      <Sections sections={sections} viewing={viewing} />
+    </BoardDataProvider>
+  );
+}
+
+/** AnnotationSwitches turns the board's annotation queries on and off. */
+function AnnotationSwitches() {
+  const styles = useStyles2(getStyles);
+  const { annotations } = useBoardData();
+  if (annotations.length === 0) {
+    return null;
+  }
+  return (
+    <div className={styles.switches}>
+      {annotations.map((a) => (
+        <label key={a.name}>
+          <input type="checkbox" checked={a.on} onChange={a.toggle} /> {a.name}
+        </label>
+      ))}
+    </div>
+  );
+}
+
+function Sections({ sections, viewing }: { sections: PlacedSection[]; viewing: number | null }) {
   const styles = useStyles2(getStyles);
   const [toggled, setToggled] = useState<ReadonlyMap<string, boolean>>(new Map());
   if (viewing !== null) {
@@ -72,6 +100,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
     display: 'grid', gridTemplateColumns: `repeat(${COLUMNS}, minmax(0, 1fr))`, gridAutoRows: CELL_HEIGHT, gap: CELL_GAP, marginBottom: CELL_GAP,
     [theme.breakpoints.down('md')]: { display: 'flex', flexDirection: 'column' },
   }),
+  switches: css({ display: 'flex', flexWrap: 'wrap', gap: theme.spacing(2), marginBottom: theme.spacing(1), '& label': { display: 'flex', alignItems: 'center', gap: theme.spacing(0.5) } }),
   cell: css({ position: 'relative', minWidth: 0 }),
   alone: css({ position: 'relative', flex: 1, minHeight: 400 }),
   row: css({

@@ -1,12 +1,13 @@
 /** One panel on a board: its frame, menu and states around the visualisation. */
 import { LoadingState, textUtil, type DataFrame, type FieldConfigSource, type InterpolateFunction } from '@grafana/data';
-import { Component, lazy, memo, Suspense, useMemo, useState, type ComponentType, type ReactNode } from 'react';
+import { Component, lazy, memo, Suspense, useMemo, useRef, useState, type ComponentType, type ReactNode } from 'react';
 import { useNavigate } from 'react-router';
 import { interpolate, type Scope } from '../board/interpolate';
 import type { PlacedPanel } from '../board/layout';
 import type { Panel } from '../board/model';
-import { Button, Menu, PanelChrome, useT, useTheme2, type MessageKey } from '../ui';
+import { Button, Menu, PanelChrome, useT, useTheme2 } from '../ui';
 import { useSize, useVisible } from '../ui/hooks';
+import { useBoardData } from './board_data';
 import { useBoardContext } from './context';
 import { replacer } from './macros';
 import { applyOptions, hasValues } from './prepare';
@@ -16,6 +17,9 @@ import { Sentence } from './visuals/sentence';
 import { noValueText, type VisualProps } from './visuals/types';
 
 const Inspector = lazy(() => import('./inspector'));
+// Few panels have anything to confess; what they say it with comes when the first one does.
+const Empty = lazy(() => import('./truth').then((m) => ({ default: m.Empty })));
+const Notices = lazy(() => import('./truth').then((m) => ({ default: m.Notices })));
 
 /** PanelHost measures itself, asks for data while visible, and draws. */
 export const PanelHost = memo(function PanelHost({ placed }: { placed: PlacedPanel }) {
@@ -52,11 +56,24 @@ function SizedPanel({ placed, width, height, visible }: SizedProps) {
     [scope, ctx.builtins, data.range]
   );
   const title = interpolate(panel.title, scope, { format: 'text', builtins: ctx.builtins });
-  const [inspecting, setInspecting] = useState<'data' | 'json' | null>(null);
+  const [inspecting, setInspecting] = useState<InspectorTab | null>(null);
+  const [problem, setProblem] = useState('');
+  const frame = useRef<HTMLDivElement>(null);
   const failed = data.errors[0];
-  const status = failed ? t('panel.queryError', { ref: failed.refId, reason: failed.message }) : undefined;
+  const partial = failed && hasValues(data.frames) && data.plan.queries.length > 1;
+  const status = partial
+    ? t('panel.partial', { failed: data.errors.length, all: data.plan.queries.length, reason: failed.message })
+    : failed
+      ? t('panel.queryError', { ref: failed.refId, reason: failed.message })
+      : undefined;
+  const takePicture = () => {
+    const element = frame.current;
+    if (element) {
+      void import('./picture').then(async ({ pictureOf, save }) => save(`${title || 'panel'}.png`, await pictureOf(element))).catch((err: unknown) => setProblem(t('panel.pngFailed', { reason: err instanceof Error ? err.message : String(err) })));
+    }
+  };
   return (
-    <div style={{ height: '100%' }} data-testid="panel-state" data-state={failed ? 'error' : data.state} data-queries={data.plan.queries.length}>
+    <div ref={frame} style={{ height: '100%' }} data-testid="panel-state" data-state={failed ? 'error' : data.state} data-queries={data.plan.queries.length}>
       <PanelChrome
         width={width}
         height={height}
@@ -66,9 +83,14 @@ function SizedPanel({ placed, width, height, visible }: SizedProps) {
         padding={panel.type === 'table' && data.frames.length > 0 ? 'none' : 'md'}
         hoverHeader={title === '' ? true : undefined}
         loadingState={data.state === 'loading' ? LoadingState.Loading : undefined}
-        statusMessage={status ?? data.notices[0]}
-        titleItems={timeInfo === '' ? undefined : <TimeInfo text={timeInfo} />}
-        menu={() => <PanelMenu panel={panel} data={data} onInspect={setInspecting} />}
+        statusMessage={problem || status || data.notices[0] || undefined}
+        titleItems={
+          <>
+            {timeInfo !== '' && <TimeInfo text={timeInfo} />}
+            <Suspense fallback={null}>{data.state === 'done' && <Notices data={data} visible={visible} onWhy={() => setInspecting('origin')} />}</Suspense>
+          </>
+        }
+        menu={() => <PanelMenu panel={panel} data={data} onInspect={setInspecting} onPicture={takePicture} />}
       >
         {(w, h) => (
           <PanelErrorBoundary resetKey={data.frames}>
@@ -90,13 +112,16 @@ function TimeInfo({ text }: { text: string }) {
   return <span style={{ color: theme.colors.text.link, fontSize: theme.typography.bodySmall.fontSize, padding: '0 8px' }}>{text}</span>;
 }
 
+export type InspectorTab = 'data' | 'stats' | 'queries' | 'json' | 'origin';
+
 interface MenuProps {
   panel: Panel;
   data: PanelData;
-  onInspect: (tab: 'data' | 'json') => void;
+  onInspect: (tab: InspectorTab) => void;
+  onPicture: () => void;
 }
 
-function PanelMenu({ panel, data, onInspect }: MenuProps) {
+function PanelMenu({ panel, data, onInspect, onPicture }: MenuProps) {
   const t = useT();
   const ctx = useBoardContext();
   const navigate = useNavigate();
@@ -108,7 +133,9 @@ function PanelMenu({ panel, data, onInspect }: MenuProps) {
       {first && <Menu.Item icon="compass" label={t('panel.explore')} onClick={() => void navigate(ctx.exploreUrl(first.expr, first.sourceUid))} />}
       <Menu.Divider />
       <Menu.Item icon="info-circle" label={t('panel.inspectData')} onClick={() => onInspect('data')} />
+      {first && <Menu.Item icon="sitemap" label={t('panel.provenance')} onClick={() => onInspect('origin')} />}
       <Menu.Item icon="file-alt" label={t('panel.inspectJson')} onClick={() => onInspect('json')} />
+      <Menu.Item icon="camera" label={t('panel.png')} onClick={onPicture} />
     </Menu>
   );
 }
@@ -124,9 +151,18 @@ interface BodyProps {
 
 function Body({ panel, data, replace, width, height, onRetry }: BodyProps) {
   const t = useT();
-  const Visual = VISUALS[panel.type];
+  const [asTable, setAsTable] = useState(false);
+  const Visual = VISUALS[asTable ? 'table' : panel.type];
   if (!Visual) {
-    return <Sentence text={t('panel.unknownType', { type: panel.type })} />;
+    return (
+      <Sentence text={t('panel.unknownType', { type: panel.type })}>
+        {hasValues(data.frames) && (
+          <Button size="sm" variant="secondary" onClick={() => setAsTable(true)}>
+            {t('panel.fix.table')}
+          </Button>
+        )}
+      </Sentence>
+    );
   }
   if (WITHOUT_QUERIES.has(panel.type)) {
     return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
@@ -157,17 +193,10 @@ function Body({ panel, data, replace, width, height, onRetry }: BodyProps) {
     // The board's author said what "nothing" means here.
     return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
   }
-  return <Empty data={data} />;
-}
-
-function Empty({ data }: { data: PanelData }) {
-  const t = useT();
-  const reason = data.reason;
-  const sentence = reason ? t(`panel.empty.${reason.kind}` as MessageKey, { ...reason }) : t('panel.empty.unknown');
   return (
-    <div data-testid="panel-empty" style={{ height: '100%' }}>
-      <Sentence text={sentence} />
-    </div>
+    <Suspense fallback={null}>
+      <Empty data={data} />
+    </Suspense>
   );
 }
 
@@ -182,6 +211,7 @@ interface DrawnProps {
 
 function Drawn({ Visual, panel, data, replace, width, height }: DrawnProps) {
   const ctx = useBoardContext();
+  const marks = useBoardData().marksOf(panel.id);
   const theme = useTheme2();
   const { frames, fieldConfig } = useMemo<{ frames: DataFrame[]; fieldConfig: FieldConfigSource }>(
     () => applyOptions(panel, data.frames, theme, ctx.timeZone, replace),
@@ -191,13 +221,11 @@ function Drawn({ Visual, panel, data, replace, width, height }: DrawnProps) {
     <Suspense fallback={null}>
       <Visual
         panel={panel} frames={frames} fieldConfig={fieldConfig} width={width} height={height} range={data.range} timeZone={ctx.timeZone} replace={replace}
-      sync={ctx.sync} syncScope={ctx.syncScope} onZoom={ctx.onZoom} marks={NO_MARKS}
+      sync={ctx.sync} syncScope={ctx.syncScope} onZoom={ctx.onZoom} marks={marks}
       />
     </Suspense>
   );
 }
-
-const NO_MARKS: readonly never[] = [];
 
 interface BoundaryProps {
   children: ReactNode;

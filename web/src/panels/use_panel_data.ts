@@ -1,11 +1,12 @@
 /** Runs a panel's queries while it is on screen, keeps the last answer while the next one comes, and says why nothing came. */
-import type { DataFrame, TimeRange } from '@grafana/data';
+import { FieldType, type DataFrame, type TimeRange } from '@grafana/data';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import type { Scope } from '../board/interpolate';
 import type { Panel } from '../board/model';
 import { panelRange } from '../board/timerange';
 import type { Reason } from '../data/diagnose';
-import { planPanel, runPlan, type PanelResult, type Plan } from '../data/queries';
+import { filtersOf, planPanel, runPlan, type PanelResult, type Plan, type PlanContext } from '../data/queries';
+import { useBoardData } from './board_data';
 import { useBoardContext } from './context';
 import { hasValues, transform } from './prepare';
 import { replacer } from './macros';
@@ -17,6 +18,9 @@ export interface PanelData {
   range: TimeRange;
   errors: PanelResult['errors'];
   notices: string[];
+  timings: PanelResult['timings'];
+  /** Epoch milliseconds of the newest sample, when it is older than the range's end by more than missing one or two scrapes explains. */
+  staleSince: number | null;
   /** Set when the answer is empty and the reason was found. */
   reason: Reason | null;
   plan: Plan;
@@ -30,8 +34,11 @@ export interface UsePanelData {
 }
 
 /** usePanelData plans, sends and cancels. Nothing is sent before the panel has a size and is visible. */
-export function usePanelData(panel: Panel, scope: Scope, width: number, visible: boolean): UsePanelData {
+export function usePanelData(own: Panel, scope: Scope, width: number, visible: boolean): UsePanelData {
   const ctx = useBoardContext();
+  const { panelById } = useBoardData();
+  const panel = useMemo(() => sharedPanel(own, panelById), [own, panelById]);
+  const inject = useInject(scope);
   const latched = useLatchedWidth(width);
   const [attempt, setAttempt] = useState(0);
   const { range, info } = useMemo(
@@ -41,16 +48,17 @@ export function usePanelData(panel: Panel, scope: Scope, width: number, visible:
   const plan = useMemo(
     () =>
       planPanel(panel, {
-        scope, sources: ctx.sources, builtins: ctx.builtins, width: latched, rangeMs: { from: range.from.valueOf(), to: range.to.valueOf() },
+        scope, sources: ctx.sources, builtins: ctx.builtins, width: latched, inject, rangeMs: { from: range.from.valueOf(), to: range.to.valueOf() },
       }),
-    [panel, scope, ctx.sources, ctx.builtins, latched, range]
+    [panel, scope, ctx.sources, ctx.builtins, latched, range, inject]
   );
   const key = plan.problem + plan.queries.map((q) => `${q.key}${q.target.legendFormat}`).join('\n');
   const [data, setData] = useState<PanelData>(() => ({
-    state: 'idle', frames: [], range, errors: [], notices: [], reason: null, plan, unknownTransformations: [],
+    state: 'idle', frames: [], range, errors: [], notices: [], reason: null, plan, unknownTransformations: [], timings: [], staleSince: null,
   }));
   const asked = useRef('');
-  const active = visible && latched > 0;
+  // With filters chosen, nothing is asked before they can be put into the queries.
+  const active = visible && latched > 0 && (inject !== undefined || filtersOf(scope, ctx.sources).length === 0);
   useEffect(() => {
     const id = `${ctx.tick}/${attempt}/${key}`;
     if (!active || asked.current === id) {
@@ -65,7 +73,7 @@ export function usePanelData(panel: Panel, scope: Scope, width: number, visible:
       .then(async (result) => {
         const { frames, unknown } = await transform(panel, result.frames, replace);
         controller.signal.throwIfAborted();
-        setData({ state: 'done', frames, range, errors: result.errors, notices: result.notices, reason: null, plan, unknownTransformations: unknown });
+        setData({ state: 'done', frames, range, errors: result.errors, notices: result.notices, timings: result.timings, reason: null, plan, unknownTransformations: unknown, staleSince: staleSince(result.frames, range, plan.intervalMs) });
         if (!hasValues(result.frames) && result.errors.length === 0) {
           const reason = await why(plan, range, controller.signal);
           setData((d) => (d.plan === plan ? { ...d, reason } : d));
@@ -85,6 +93,51 @@ export function usePanelData(panel: Panel, scope: Scope, width: number, visible:
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [active, ctx.tick, attempt, key, ctx.runner]);
   return { data, timeInfo: panel.hideTimeOverride ? '' : info, retry: () => setAttempt((n) => n + 1) };
+}
+
+/** sharedPanel gives a panel of the source `-- Dashboard --` the queries of the panel it shows again; the runner asks them once. */
+export function sharedPanel(panel: Panel, panelById: (id: number) => Panel | undefined): Panel {
+  if (panel.datasource?.uid !== '-- Dashboard --') {
+    return panel;
+  }
+  const target = panel.targets.find((t) => t.panelId !== undefined);
+  const source = target?.panelId ? panelById(target.panelId) : undefined;
+  if (!target || !source || source.datasource?.uid === '-- Dashboard --') {
+    return panel;
+  }
+  const transformations = target.withTransforms ? [...source.transformations, ...panel.transformations] : panel.transformations;
+  return { ...panel, datasource: source.datasource, targets: source.targets, interval: source.interval, maxDataPoints: source.maxDataPoints, timeFrom: source.timeFrom, timeShift: source.timeShift, transformations };
+}
+
+/** staleSince finds the newest sample of a range that ends now; null while it is as new as it can be. */
+export function staleSince(frames: readonly DataFrame[], range: TimeRange, stepMs: number): number | null {
+  if (typeof range.raw.to !== 'string' || !range.raw.to.startsWith('now') || range.raw.to.includes('/')) {
+    return null;
+  }
+  let newest = -Infinity;
+  for (const f of frames) {
+    const time = f.fields.find((x) => x.type === FieldType.time);
+    // An instant answer carries the time it was asked for, whatever the age of its samples.
+    if (time && typeof time.config.interval === 'number' && f.length > 0) {
+      newest = Math.max(newest, Number(time.values[f.length - 1]));
+    }
+  }
+  return Number.isFinite(newest) && range.to.valueOf() - newest > Math.max(STALE_MS, 3 * stepMs) ? newest : null;
+}
+
+const STALE_MS = 60_000;
+
+/** useInject loads the grammar that ad hoc filters need, when there are any. */
+function useInject(scope: Scope): PlanContext['inject'] {
+  const ctx = useBoardContext();
+  const [inject, setInject] = useState<{ run: NonNullable<PlanContext['inject']> } | null>(null);
+  const needed = useMemo(() => filtersOf(scope, ctx.sources).length > 0, [scope, ctx.sources]);
+  useEffect(() => {
+    if (needed) {
+      void import('../data/adhoc').then((m) => setInject({ run: m.injectFilters }));
+    }
+  }, [needed]);
+  return inject?.run;
 }
 
 async function why(plan: Plan, range: TimeRange, signal: AbortSignal): Promise<Reason | null> {

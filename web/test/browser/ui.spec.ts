@@ -212,7 +212,7 @@ describe('panel states', () => {
       'No metric "not_there_total" in this workspace within this time range.',
       '"node_load1" is there, but no series has node="nowhere".',
       /Query A failed: .*unclosed left parenthesis/,
-      'Panels of type "nodeGraph" are not drawn yet.',
+      'Panels of type "nodeGraph" cannot be drawn here.',
       'The data source "cloudwatch" of query A is not supported here.',
     ]) {
       await page.getByText(text).first().waitFor();

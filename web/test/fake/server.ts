@@ -20,6 +20,8 @@ export interface FakeServer {
   empty: boolean;
   /** When true, every metric exists, with two series. */
   everything: boolean;
+  /** When true, two jobs scrape the same instance. */
+  doubled: boolean;
   releaseSlow: () => void;
   close: () => Promise<void>;
 }
@@ -29,7 +31,7 @@ const TYPES: Record<string, string> = { '.html': 'text/html; charset=utf-8', '.j
 export async function startFake(port = 0): Promise<FakeServer> {
   let release: () => void = () => undefined;
   const slow = new Promise<void>((resolve) => (release = resolve));
-  const fake: FakeServer = { url: '', requests: [], extra: new Map(), empty: false, everything: false, releaseSlow: () => release(), close: () => Promise.resolve() };
+  const fake: FakeServer = { url: '', requests: [], extra: new Map(), empty: false, everything: false, doubled: false, releaseSlow: () => release(), close: () => Promise.resolve() };
   const server: Server = createServer((req, res) => {
     handle(req, res, fake, slow).catch((err: unknown) => {
       res.writeHead(500).end(String(err));
@@ -115,6 +117,18 @@ async function proxy(path: string, params: URLSearchParams, form: URLSearchParam
   }
   if (fake.empty && (path === 'query' || path === 'query_range')) {
     return json(res, 200, { status: 'success', data: { resultType: path === 'query' ? 'vector' : 'matrix', result: [] } });
+  }
+  if (expr.includes('count by (__name__, instance, job)')) {
+    const result = fake.doubled ? [{ metric: { __name__: 'node_load1', instance: '10.1.101.166:9100' }, value: [Number(get('time')), '2'] }] : [];
+    return json(res, 200, { status: 'success', data: { resultType: 'vector', result } });
+  }
+  if (fake.doubled && expr.startsWith('count by (job)')) {
+    const result = ['kubernetes-pods', 'node-exporter'].map((job) => ({ metric: { job }, value: [Number(get('time')), '1'] }));
+    return json(res, 200, { status: 'success', data: { resultType: 'vector', result } });
+  }
+  if (path === 'alerts') {
+    const alerts = [{ labels: { alertname: 'NodeDown', severity: 'critical' }, annotations: { summary: prometheus.HOSTILE }, state: 'firing', activeAt: new Date(Date.now() - 600_000).toISOString(), value: '1' }];
+    return json(res, 200, { status: 'success', data: { alerts } });
   }
   if (fake.everything) {
     return json(res, 200, { status: 'success', data: prometheus.anything(path, expr, get) });

@@ -1,9 +1,10 @@
 /** Wraps a value that has data links: one link is a plain anchor, several open a menu. */
 import type { FieldDisplay } from '@grafana/data';
-import type { MouseEvent, ReactElement } from 'react';
-import { DataLinksContextMenu } from '../../ui';
+import { lazy, Suspense, type MouseEvent, type ReactElement } from 'react';
 
-interface Link {
+const LinkMenu = lazy(() => import('./link_menu'));
+
+export interface Link {
   has: boolean;
   className?: string;
   open?: (e: MouseEvent<HTMLElement>) => void;
@@ -14,8 +15,8 @@ export function Linked({ value, children }: { value: FieldDisplay; children: (li
     return children({ has: false });
   }
   return (
-    <DataLinksContextMenu links={() => value.getLinks?.() ?? []}>
-      {(api) => children({ has: true, className: api.targetClassName, open: api.openMenu as Link['open'] })}
-    </DataLinksContextMenu>
+    <Suspense fallback={children({ has: false })}>
+      <LinkMenu links={() => value.getLinks?.() ?? []}>{children}</LinkMenu>
+    </Suspense>
   );
 }

@@ -90,7 +90,7 @@ function CategoryNames({ p, names, plot, place, crowded }: NamesProps) {
   const theme = useTheme2();
   const n = p.edges ? names.length - 1 : names.length;
   const room = (p.horizontal ? plot.h : plot.w) / Math.max(1, n);
-  const every = Math.max(1, Math.ceil((p.horizontal || crowded ? 15 : 8) / room));
+  const every = Math.max(1, Math.ceil((crowded ? 28 : p.horizontal ? 15 : 8) / room));
   return (
     <>
       {names.map((name, i) => {
@@ -122,14 +122,23 @@ function OneBar({ b, p, a, z, start, end }: { b: Bar; p: BarsProps; a: number; z
       </rect>
       {show && (
         <text
-          x={p.horizontal ? box.x + box.width + 4 : box.x + box.width / 2} y={p.horizontal ? box.y + box.height / 2 : box.y - 4} fontSize={12} fill={theme.colors.text.primary}
-          textAnchor={p.horizontal ? 'start' : 'middle'} dominantBaseline={p.horizontal ? 'middle' : 'auto'}
+          {...valuePlace(box, p)} fontSize={12} fill={p.stacking === 'none' ? theme.colors.text.primary : theme.colors.getContrastText(/^(#|rgb)/.test(b.color) ? b.color : '#808080')}
         >
           {said}
         </text>
       )}
     </g>
   );
+}
+
+/** A value stands beyond the end of its bar, or in the middle of it where bars are stacked. */
+function valuePlace(box: { x: number; y: number; width: number; height: number }, p: BarsProps) {
+  if (p.stacking !== 'none') {
+    return { x: box.x + box.width / 2, y: box.y + box.height / 2, textAnchor: 'middle', dominantBaseline: 'middle' } as const;
+  }
+  return p.horizontal
+    ? ({ x: box.x + box.width + 4, y: box.y + box.height / 2, textAnchor: 'start', dominantBaseline: 'middle' } as const)
+    : ({ x: box.x + box.width / 2, y: box.y - 4, textAnchor: 'middle' } as const);
 }
 
 /** layBars works out each bar's stretch of values and its place along the categories, as a share of them all. */

@@ -119,7 +119,7 @@ interface LabelsProps {
 
 function ThresholdLabels({ box, field, min, max, display, theme }: LabelsProps) {
   const percentage = field.thresholds?.mode === 'percentage';
-  const values = (field.thresholds?.steps ?? []).slice(1).map((s) => (percentage ? min + ((max - min) * s.value) / 100 : s.value));
+  const values = (field.thresholds?.steps ?? []).slice(1).map((s) => (percentage ? min + ((max - min) * s.value) / 100 : s.value)).filter((v) => v >= min && v <= max);
   return (
     <>
       {values.map((v) => {

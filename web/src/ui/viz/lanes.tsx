@@ -117,6 +117,7 @@ function drawBoxes(u: uPlot, p: LaneChartProps, font: string): void {
   ctx.clip();
   ctx.font = `${12 * ratio}px ${font}`;
   ctx.textBaseline = 'middle';
+  ctx.textAlign = 'left';
   const texts = p.showText !== 'never' && p.boxes.length < 5000;
   for (const b of p.boxes) {
     const left = Math.round(u.valToPos(b.x0, 'x', true));
