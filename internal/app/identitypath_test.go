@@ -114,6 +114,31 @@ func TestIRSAPath(t *testing.T) {
 	}
 }
 
+// A session ends with its role, and another role of the same name does not bring
+// it back.
+func TestSessionOfADeletedRole(t *testing.T) {
+	s, c := newIdentityServer(t), newTestCluster(t)
+	s.ok("cluster", "register", "prod", "--issuer", c.issuer, "--jwks", c.jwks)
+	p, err := newIRSAPlan(t.Context(), s.client(), fake.NewClientset(), ampSpec())
+	require.NoError(t, err)
+	require.NoError(t, p.run(t.Context()))
+	client := sts.New(sts.Options{Region: defaultRegion, BaseEndpoint: aws.String(s.url), RetryMaxAttempts: 1})
+	creds, err := stscreds.NewWebIdentityRoleProvider(client, "arn:aws:iam::000000000000:role/amp",
+		tokenText(c.token("prometheus", "amp-irsa-role", audienceSTS, time.Now().Add(time.Hour)))).Retrieve(t.Context())
+	require.NoError(t, err)
+	session := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return creds, nil })
+	_, err = s.whoami(session)
+	require.NoError(t, err)
+
+	const gone = "InvalidClientTokenId: The security token included in the request is invalid."
+	s.ok("role", "delete", "amp", "--force")
+	_, err = s.whoami(session)
+	require.ErrorContains(t, err, gone)
+	s.ok("role", "create", "amp", "--trust-service", "pods.eks.amazonaws.com")
+	_, err = s.whoami(session)
+	require.ErrorContains(t, err, gone)
+}
+
 // newNode runs an agent before the server and returns how a pod's SDK asks it,
 // and how a service account gets its role.
 func (s *identityServer) newNode() (whoami func(token string) (string, error), associate func(account string, more ...string)) {

@@ -109,6 +109,13 @@ func (s *Service) subjectFor(ctx context.Context, p Principal) (*subject, error)
 	return sub, err
 }
 
+// Exists returns an ErrNoSuchEntity error when the role or user that p acts as is
+// not there any more, or when another has its name by now.
+func (s *Service) Exists(ctx context.Context, p Principal) error {
+	_, err := s.subjectFor(ctx, p)
+	return err
+}
+
 // policiesFor gathers all policies that have a say in a request.
 func (s *Service) policiesFor(ctx context.Context, sub *subject, r Request) (policy.Set, error) {
 	set := policy.Set{Identity: sub.identity, Boundary: sub.boundary}
@@ -116,7 +123,7 @@ func (s *Service) policiesFor(ctx context.Context, sub *subject, r Request) (pol
 		set.HasSession = true
 		for i, text := range session.Policies {
 			source := policy.Source{Name: fmt.Sprintf("session:%d", i+1)}
-			if d, err := policy.Parse([]byte(text), policy.Identity); err == nil {
+			if d, err := s.texts.Parse(text, policy.Identity); err == nil {
 				source.Document = d // without it, everything is refused
 			}
 			set.Session = append(set.Session, source)
@@ -135,7 +142,7 @@ func (s *Service) policiesFor(ctx context.Context, sub *subject, r Request) (pol
 		case "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity": // a role's own policy says who may take it
 			source.Name, kind, set.Trust = "trust", policy.Trust, true
 		}
-		if d, err := policy.Parse([]byte(r.ResourcePolicy), kind); err == nil {
+		if d, err := s.texts.Parse(r.ResourcePolicy, kind); err == nil {
 			source.Document = d
 		}
 		set.Resource = []policy.Source{source}

@@ -88,6 +88,8 @@ type Service struct {
 	seal     *sealer
 	sessions *sessionKeys
 	usage    usage
+	// texts are the policies that come with requests, of resources and sessions.
+	texts policy.Cache
 
 	mu        sync.Mutex
 	epoch     int // grows with every change, so that no older read is kept after it

@@ -19,6 +19,9 @@ type Store interface {
 	Policy(ctx context.Context, account, arn string) (iam.Policy, error)
 	// AccessKeyInfo returns a long-lived access key of the account.
 	AccessKeyInfo(ctx context.Context, account, id string) (iam.AccessKeyInfo, error)
+	// Exists tells whether the role or user that a session is of is still there
+	// and still the same.
+	Exists(ctx context.Context, session iam.Principal) error
 	// Explain judges a caller. For the actions by which a role is assumed
 	// r.ResourcePolicy is the role's trust policy, which has to allow them as
 	// policy.Set.Trust says.
@@ -46,12 +49,12 @@ const (
 	noTrust = "the trust policy cannot be read"
 )
 
-// trusts is permits for callers that have no policies of their own.
-func trusts(role *iam.Role, r policy.Request) (reason string) {
+// trusted is permits for callers that have no policies of their own.
+func (s *Service) trusted(role *iam.Role, r policy.Request) (reason string) {
 	if role == nil {
 		return noRole
 	}
-	trust, err := policy.Parse([]byte(role.Trust), policy.Trust)
+	trust, err := s.trusts.Parse(role.Trust, policy.Trust)
 	if err != nil {
 		return noTrust
 	}

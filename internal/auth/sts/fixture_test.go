@@ -60,6 +60,7 @@ type records struct {
 	identity  map[string]string // policy by the ARN of a user or role
 	policies  map[string]bool
 	keys      map[string]string // account by key id
+	gone      map[string]bool   // by the ARN of a role or user
 	asked     []iam.Request
 	err       error
 }
@@ -90,6 +91,13 @@ func (r *records) AccessKeyInfo(_ context.Context, account, id string) (iam.Acce
 		return iam.AccessKeyInfo{ID: id}, nil
 	}
 	return iam.AccessKeyInfo{}, iam.ErrNoSuchEntity
+}
+
+func (r *records) Exists(_ context.Context, p iam.Principal) error {
+	if r.gone[p.ARN] || r.gone[p.Session.RoleARN] {
+		return iam.ErrNoSuchEntity
+	}
+	return r.err
 }
 
 func (r *records) Explain(_ context.Context, q iam.Request) (policy.Decision, error) {

@@ -80,7 +80,7 @@ func (s *Service) assumeForPod(ctx context.Context, keys map[string][]string, in
 	own["aws:sourcearn"], own["aws:sourceaccount"] = []string{in.ClusterARN}, []string{accountOf(in.ClusterARN)}
 	who := policy.Principal{Service: podService}
 	for _, action := range actionsOf(actionAssume, len(tags) > 0, false) {
-		if reason := trusts(role, policy.Request{Principal: who, Action: action, Resource: in.RoleARN, Context: own}); reason != "" {
+		if reason := s.trusted(role, policy.Request{Principal: who, Action: action, Resource: in.RoleARN, Context: own}); reason != "" {
 			return nil, denied(reason+", service "+podService, "Unauthorized Exception! EKS does not have permissions to assume the associated role.")
 		}
 	}

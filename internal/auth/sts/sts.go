@@ -62,6 +62,8 @@ type Config struct {
 type Service struct {
 	cfg      Config
 	sealer   *sealer
+	opened   opened
+	trusts   policy.Cache // trust policies, by their text
 	requests *prometheus.CounterVec
 }
 

@@ -152,9 +152,10 @@ func (s *sealer) seal(accessKeyID string, plain []byte) (string, error) {
 
 var errTooLarge = errors.New("session does not fit into a token")
 
-// open returns the content of a token. What has the form of a token costs the
-// same whether or not there is a key of its id.
-func (s *sealer) open(accessKeyID, token string) (string, error) {
+// open returns the plain content of c's token and sets c's key. What has the form
+// of a token costs the same whether or not there is a key of its id.
+func (s *sealer) open(c *content) (string, error) {
+	accessKeyID, token := c.accessKeyID, c.token
 	if len(token) > maxToken || len(accessKeyID) > 128 || strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
 		return "", ErrUnknown // the decoder would skip line breaks
 	}
@@ -174,6 +175,7 @@ func (s *sealer) open(accessKeyID, token string) (string, error) {
 	if err != nil || !known {
 		return "", ErrUnknown
 	}
+	c.keyID, c.key = id, key
 	return string(plain), nil
 }
 
@@ -392,19 +394,40 @@ func setAssumed(p *iam.Principal) {
 }
 
 // Open returns the secret and the caller that a session token holds, if it
-// belongs to the access key. Errors are ErrUnknown and ErrExpired, or tell of a
-// fault of ours.
-func (s *Service) Open(_ context.Context, accessKeyID, token string) (secret string, p iam.Principal, err error) {
-	content, err := s.sealer.open(accessKeyID, token)
+// belongs to the access key and the role or user that it is of is still there.
+// The caller's Session is shared and not to be changed. Errors are ErrUnknown
+// and ErrExpired, or tell of a fault of ours.
+func (s *Service) Open(ctx context.Context, accessKeyID, token string) (secret string, p iam.Principal, err error) {
+	c := s.opened.get(accessKeyID, token)
+	if c != nil {
+		if key, ok := s.sealer.ring.Key(c.keyID); !ok || key != c.key {
+			return "", p, ErrUnknown
+		}
+	} else if c, err = s.open(accessKeyID, token); err != nil {
+		return "", p, err
+	}
+	if !s.cfg.Now().Before(c.principal.Session.Expires) {
+		return "", p, ErrExpired
+	}
+	switch err := s.cfg.Store.Exists(ctx, c.principal); {
+	case errors.Is(err, iam.ErrNoSuchEntity):
+		return "", p, ErrUnknown
+	case err != nil:
+		return "", p, fmt.Errorf("look up whose session it is: %w", err)
+	}
+	return c.secret, c.principal, nil
+}
+
+// open reads a token and keeps what it holds.
+func (s *Service) open(accessKeyID, token string) (*content, error) {
+	c := &content{token: token, accessKeyID: accessKeyID}
+	plain, err := s.sealer.open(c)
 	if err != nil {
-		return "", iam.Principal{}, err
+		return nil, err
 	}
-	secret, p, err = decode(accessKeyID, content)
-	if err != nil {
-		return "", iam.Principal{}, err
+	if c.secret, c.principal, err = decode(accessKeyID, plain); err != nil {
+		return nil, err
 	}
-	if !s.cfg.Now().Before(p.Session.Expires) {
-		return "", iam.Principal{}, ErrExpired
-	}
-	return secret, p, nil
+	s.opened.put(c)
+	return c, nil
 }

@@ -3,6 +3,7 @@ package sts
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -151,9 +152,9 @@ func FuzzContent(f *testing.F) {
 		s.Policies, s.PolicyARNs = []string{"{}"}, []string{"arn:aws:iam::aws:policy/A"}
 		s.Tags, s.Transitive = map[string]string{"a": "b"}, []string{"a"}
 	}), x.issueRole(f, func(s *iam.Session) { s.Policies = []string{strings.Repeat("{} ", 600)} })} {
-		content, err := x.sealer.open(s.Credentials.AccessKeyID, s.Credentials.SessionToken)
+		plain, err := x.sealer.open(&content{accessKeyID: s.Credentials.AccessKeyID, token: s.Credentials.SessionToken})
 		require.NoError(f, err)
-		f.Add(content)
+		f.Add(plain)
 	}
 	f.Fuzz(func(t *testing.T, content string) {
 		secret, p, err := decode("ASIA", content)
@@ -198,4 +199,54 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestOpenAgain: a token that was opened before is held to all that can change.
+func TestOpenAgain(t *testing.T) {
+	f, ctx := setup(t), context.Background()
+	c := f.issueRole(t).Credentials
+	open := func(id, token string) error {
+		secret, p, err := f.Open(ctx, id, token)
+		if err != nil {
+			require.Empty(t, secret)
+			require.Empty(t, p)
+		}
+		return err
+	}
+	first, who, err := f.Open(ctx, c.AccessKeyID, c.SessionToken)
+	require.NoError(t, err)
+	second, again, err := f.Open(ctx, c.AccessKeyID, c.SessionToken)
+	require.NoError(t, err)
+	require.Equal(t, first, second)
+	require.Equal(t, who, again)
+	require.NotNil(t, f.Service.opened.get(c.AccessKeyID, c.SessionToken))
+
+	require.ErrorIs(t, open("ASIAEXAMPLEEXAMPLE12", c.SessionToken), ErrUnknown, "another key with a token that is known")
+	require.ErrorIs(t, open(c.AccessKeyID, "B"+c.SessionToken[1:]), ErrUnknown, "another token with an end that is known")
+
+	f.store.gone = map[string]bool{who.Session.RoleARN: true}
+	require.ErrorIs(t, open(c.AccessKeyID, c.SessionToken), ErrUnknown, "the role is gone")
+	f.store.gone = nil
+	f.store.err = errors.New("disk on fire")
+	require.ErrorContains(t, open(c.AccessKeyID, c.SessionToken), "disk on fire")
+	f.store.err = nil
+	require.NoError(t, open(c.AccessKeyID, c.SessionToken))
+
+	f.advance(time.Hour)
+	require.ErrorIs(t, open(c.AccessKeyID, c.SessionToken), ErrExpired)
+}
+
+func TestOpenedIsBounded(t *testing.T) {
+	f, ctx := setup(t), context.Background()
+	used := f.issueRole(t).Credentials
+	for range 3 * maxOpened {
+		c := f.issueRole(t).Credentials
+		_, _, err := f.Open(ctx, c.AccessKeyID, c.SessionToken)
+		require.NoError(t, err)
+		_, _, err = f.Open(ctx, used.AccessKeyID, used.SessionToken)
+		require.NoError(t, err)
+	}
+	o := &f.Service.opened
+	require.LessOrEqual(t, len(o.young)+len(o.old), 2*maxOpened)
+	require.NotNil(t, o.get(used.AccessKeyID, used.SessionToken), "what is used stays")
 }

@@ -105,7 +105,7 @@ func (s *Service) assumeWithWebIdentity(ctx context.Context, keys map[string][]s
 	own["aws:federatedprovider"] = []string{provider.ARN}
 	who := policy.Principal{Federated: provider.ARN, AccountID: account}
 	for _, action := range actionsOf(actionAssumeWebIdentity, len(tags) > 0, session.SourceIdentity != "") {
-		if reason := trusts(role, policy.Request{Principal: who, Action: action, Resource: in.RoleARN, Context: own}); reason != "" {
+		if reason := s.trusted(role, policy.Request{Principal: who, Action: action, Resource: in.RoleARN, Context: own}); reason != "" {
 			return nil, denied(fmt.Sprintf("%s, subject %q of %s", reason, claims.Subject, provider.ARN), "Not authorized to perform %s", action)
 		}
 	}
