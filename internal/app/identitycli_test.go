@@ -125,6 +125,36 @@ func TestUserCommands(t *testing.T) {
 	s.fails(2, "there is none of that name", "user", "attach", "admin", "NoSuchPolicy")
 }
 
+func TestGroupCommands(t *testing.T) {
+	s := newIdentityServer(t)
+	require.Contains(t, s.ok("group", "create", "readers", "--path", "/teams/"), "arn:aws:iam::000000000000:group/teams/readers")
+	s.fails(1, "EntityAlreadyExists", "group", "create", "readers")
+	s.ok("user", "create", "ann")
+	s.ok("user", "create", "bob")
+	require.Contains(t, s.ok("group", "add-user", "readers", "ann", "bob"), "user bob added to group readers")
+	s.ok("group", "attach", "readers", "AmazonPrometheusQueryAccess")
+	s.ok("group", "put-policy", "readers", "own", "--document", writeFile(t, "p.json", queryPolicy))
+	require.JSONEq(t, queryPolicy, s.ok("group", "get-policy", "readers", "own"))
+	require.Contains(t, s.ok("role", "explain", "--principal", "user/ann", "--action", "aps:GetLabels"), "ALLOWED")
+
+	text := s.ok("group", "get", "readers")
+	for _, want := range []string{"arn:aws:iam::aws:policy/AmazonPrometheusQueryAccess", "Own policy", "ann bob"} {
+		require.Contains(t, text, want)
+	}
+	var list struct{ Groups []iamGroup }
+	s.json(&list, "group", "list", "--user", "ann")
+	require.Len(t, list.Groups, 1)
+	require.Equal(t, "readers", list.Groups[0].GroupName)
+	require.NotEmpty(t, list.Groups[0].GroupId)
+
+	require.Contains(t, s.ok("group", "remove-user", "readers", "ann"), "user ann removed from group readers")
+	require.Contains(t, s.ok("role", "explain", "--principal", "user/ann", "--action", "aps:GetLabels"), "DENIED")
+	s.fails(1, "--force", "group", "delete", "readers")
+	s.ok("group", "delete", "readers", "--force")
+	s.fails(1, "NoSuchEntity", "group", "get", "readers")
+	require.Contains(t, s.ok("user", "get", "bob"), "bob")
+}
+
 func TestKeyCommands(t *testing.T) {
 	s := newIdentityServer(t)
 	s.ok("user", "create", "ann")

@@ -76,7 +76,7 @@ func newRootCmd() *cobra.Command {
 	root.AddCommand(
 		newUpCmd(), newCollectorCmd(), newServerCmd(), newNodeExporterCmd(),
 		newCheckConfigCmd(), newLoginLinkCmd(),
-		newUserCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(),
+		newUserCmd(), newGroupCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(),
 		newClusterCmd(), newIRSACmd(), newPodIdentityCmd(), newPodIdentityAgentCmd(),
 	)
 	for _, c := range root.Commands() {

@@ -254,7 +254,7 @@ func (k entityKind) untagCmd() *cobra.Command {
 
 func (k entityKind) deleteCmd() *cobra.Command {
 	var force bool
-	c := &cobra.Command{Use: "delete " + strings.ToUpper(k.noun), Short: "Delete it; --force takes its policies" + map[bool]string{true: " and access keys"}[k.title == "User"] + " away first",
+	c := &cobra.Command{Use: "delete " + strings.ToUpper(k.noun), Short: "Delete it; --force takes its policies" + map[string]string{"User": ", groups and access keys", "Group": " and users"}[k.title] + " away first",
 		Args: exactly("a " + k.noun),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -279,7 +279,7 @@ func (k entityKind) deleteCmd() *cobra.Command {
 	return c
 }
 
-// strip takes everything from a user or role that has to go before it can be
+// strip takes everything from a user, group or role that has to go before it can be
 // deleted.
 func (k entityKind) strip(ctx context.Context, c *awsClient, name string) error {
 	attached, inline, err := k.policies(ctx, c, name)
@@ -300,9 +300,25 @@ func (k entityKind) strip(ctx context.Context, c *awsClient, name string) error 
 			return err
 		}
 	}
-	if k.title != "User" {
-		return nil
+	switch k.title {
+	case "User":
+		return c.stripUser(ctx, name)
+	case "Group":
+		_, users, err := c.members(ctx, name)
+		if err != nil {
+			return err
+		}
+		for i := range users {
+			if err := c.iam(ctx, "RemoveUserFromGroup", url.Values{"GroupName": {name}, "UserName": {users[i].UserName}}, nil); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// stripUser takes groups and access keys from a user.
+func (c *awsClient) stripUser(ctx context.Context, name string) error {
 	groups, err := c.groupsOf(ctx, name)
 	if err != nil {
 		return err
@@ -327,7 +343,7 @@ func (k entityKind) strip(ctx context.Context, c *awsClient, name string) error 
 // attachedPolicy is a managed policy that somebody has.
 type attachedPolicy struct{ PolicyName, PolicyArn string }
 
-// policies returns a user's or role's managed policies, and the names of those
+// policies returns a user's, group's or role's managed policies, and the names of those
 // that belong to it alone.
 func (k entityKind) policies(ctx context.Context, c *awsClient, name string) (attached []attachedPolicy, inline []string, err error) {
 	err = listPages(ctx, c, "ListAttached"+k.title+"Policies", k.form(name), func(p *struct {
