@@ -290,6 +290,16 @@ func (s *server) absent() []api.Route {
 				IsTruncated bool
 			}{MFADevices: []string{}}, err
 		}),
+		route(s, "ListVirtualMFADevices", func(context.Context, *call, *struct {
+			everything
+			pageInput
+			AssignmentStatus string
+		}) (any, error) {
+			return struct {
+				VirtualMFADevices []string
+				IsTruncated       bool
+			}{VirtualMFADevices: []string{}}, nil
+		}),
 		route(s, "ListSSHPublicKeys", func(ctx context.Context, c *call, in *list) (any, error) {
 			_, err := c.iam.User(ctx, c.account, in.UserName)
 			return struct {
