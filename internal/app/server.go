@@ -55,6 +55,7 @@ type Server struct {
 	query      *query.Handler
 	rules      serverRules
 	logs       *logs.Sinks
+	router     *api.Router
 	http       *httpserver.Server
 	ready      atomic.Bool
 	closing    sync.Once
@@ -218,6 +219,7 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.router = router
 	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)})
 	// No ServeMux here: it redirects to cleaned paths, and signatures cover the
 	// path as it was sent.

@@ -80,7 +80,7 @@ func (s *Server) verifier() (*sigv4.Verifier, error) {
 	c := s.cfg.Signatures
 	v := sigv4.VerifierConfig{
 		Regions: []string{s.cfg.Region}, Skew: time.Duration(c.Skew), Tolerances: c.Tolerate,
-		AllowUnsignedPayload: c.AllowUnsignedPayload, Proxies: s.identity.proxies, Registerer: s.registry,
+		AllowUnsignedPayload: c.AllowUnsignedPayload, MaxUnverified: int64(c.MaxUnverified), Proxies: s.identity.proxies, Registerer: s.registry,
 	}
 	if c.Debug {
 		v.Debug = s.logger

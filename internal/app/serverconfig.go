@@ -71,6 +71,9 @@ type ServerSignatures struct {
 	Skew                 Duration          `yaml:"skew"`
 	Tolerate             []sigv4.Tolerance `yaml:"tolerate"`
 	AllowUnsignedPayload bool              `yaml:"allow_unsigned_payload"`
+	// MaxUnverified bounds the memory of bodies whose signatures are not known
+	// to be good yet. 0 means 64 MiB.
+	MaxUnverified Size `yaml:"max_unverified"`
 	// Debug logs what was expected to be signed when a signature is wrong.
 	Debug bool `yaml:"debug"`
 }
@@ -240,6 +243,7 @@ func (c *ServerConfig) Validate() error {
 		name string
 		v    int64
 	}{{"limits.max_request_size", int64(c.Limits.MaxRequestSize)}, {"signatures.skew", int64(c.Signatures.Skew)},
+		{"signatures.max_unverified", int64(c.Signatures.MaxUnverified)},
 		{"store.retention", int64(c.Store.Retention)}, {"store.idle_timeout", int64(c.Store.IdleTimeout)},
 		{"limits.max_decompressed_bytes", int64(c.Limits.MaxDecompressedBytes)},
 		{"query.max_concurrent", int64(c.Query.MaxConcurrent)}, {"query.max_samples", int64(c.Query.MaxSamples)},

@@ -73,8 +73,9 @@ type Config struct {
 	DataPlane float64
 	// RefusalsPerSecond bounds the lines about callers that were not
 	// authenticated, and as many about data-plane calls that were denied; both
-	// come as fast as a client can send.
-	RefusalsPerSecond int // 100
+	// come as fast as a client can send, and must not push out of the files what
+	// has been done. A tenth of a minute's may come at once.
+	RefusalsPerSecond int // 10
 	// Queue is how many events may wait for the disk.
 	Queue int // 8192
 	// Registerer takes the counters. Nil means none are kept.
@@ -97,7 +98,7 @@ func (c *Config) setDefaults() error {
 	def(&c.MaxAge, 24*time.Hour)
 	def(&c.MaxFiles, 30)
 	def(&c.KeepFor, 90*24*time.Hour)
-	def(&c.RefusalsPerSecond, 100)
+	def(&c.RefusalsPerSecond, 10)
 	def(&c.Queue, 8192)
 	if c.Now == nil {
 		c.Now = time.Now
@@ -144,7 +145,7 @@ func Open(cfg Config, logger *slog.Logger) (*Log, error) {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
 	limit := func() *rate.Limiter {
-		return rate.NewLimiter(rate.Limit(cfg.RefusalsPerSecond), cfg.RefusalsPerSecond)
+		return rate.NewLimiter(rate.Limit(cfg.RefusalsPerSecond), 6*cfg.RefusalsPerSecond)
 	}
 	return &Log{cfg: cfg, logger: logger, queue: make(chan Event, cfg.Queue), file: f, strangers: limit(), denials: limit(),
 		written: events.WithLabelValues("written"), skipped: events.WithLabelValues("skipped"), suppressed: events.WithLabelValues("suppressed"),

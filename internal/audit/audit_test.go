@@ -213,9 +213,9 @@ func TestFloodLeavesRoomForCallers(t *testing.T) {
 		for _, m := range stop() {
 			got[m["access_key_id"]]++
 		}
-		require.Equal(t, 10, got["AKIAMADEUP"])
-		require.Equal(t, 10+10, got["AKIA1"], "ten of the data plane, all of the control plane")
-		require.Equal(t, 2*9990, count(l)["suppressed"])
+		require.Equal(t, 60, got["AKIAMADEUP"])
+		require.Equal(t, 60+10, got["AKIA1"], "six seconds' worth of the data plane, all of the control plane")
+		require.Equal(t, 2*9940, count(l)["suppressed"])
 	})
 }
 

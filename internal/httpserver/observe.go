@@ -2,9 +2,11 @@ package httpserver
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -25,6 +27,16 @@ type record struct {
 }
 
 type recordKey struct{}
+
+// newID returns the id of a request, a random UUID. It is no secret, so it need
+// not cost a call of the system.
+func newID() string {
+	var id uuid.UUID
+	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // version 4, RFC 9562's variant
+	return id.String()
+}
 
 // RequestID returns the id of the request that ctx belongs to, "" outside one.
 func RequestID(ctx context.Context) string {
@@ -75,7 +87,7 @@ func Notes(ctx context.Context, attr string) (principal, value string) {
 func (s *Server) observe(next http.Handler, m *metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		rec := &record{id: uuid.NewString()}
+		rec := &record{id: newID()}
 		w.Header().Set(s.cfg.RequestIDHeader, rec.id)
 		rw := &responseRecorder{ResponseWriter: w}
 		s.requests.Add(1)
@@ -125,6 +137,11 @@ func (s *Server) logRequest(r *http.Request, rw *responseRecorder, rec *record, 
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
+	// Anybody can be refused as often as he can send; the log is for others too.
+	if code := rw.code(); rec.principal == "" && code >= 400 && code < 500 && !s.strangers.Allow() {
+		s.unlogged.Inc()
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
 		slog.Int("status", rw.code()), slog.Int64("bytes", rw.bytes),
@@ -174,25 +191,42 @@ func (w *responseRecorder) code() int {
 }
 
 // metrics of one listener.
-type metrics struct{ duration *prometheus.HistogramVec }
+type metrics struct {
+	duration *prometheus.HistogramVec
+	unlogged prometheus.Counter
+}
 
 func newMetrics(name string, reg prometheus.Registerer) (*metrics, error) {
+	labels := prometheus.Labels{"listener": name}
 	m := &metrics{duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "mangru_http_request_duration_seconds", Help: "Time from the request's header to the end of the response.",
-		ConstLabels: prometheus.Labels{"listener": name},
-		Buckets:     []float64{.001, .005, .025, .1, .5, 2.5, 10, 60},
-	}, []string{"method", "code"})}
+		ConstLabels: labels, Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10, 60},
+	}, []string{"method", "code"}), unlogged: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mangru_http_requests_unlogged_total", ConstLabels: labels,
+		Help: "Refused requests of callers that nobody knows which have no line in the log, as there were too many.",
+	})}
 	if reg == nil {
 		return m, nil
 	}
-	err := reg.Register(m.duration)
+	var err error
+	// A listener of this name may have been here before, at another address.
+	if m.duration, err = register(reg, m.duration); err != nil {
+		return nil, err
+	}
+	m.unlogged, err = register(reg, m.unlogged)
+	return m, err
+}
+
+// register returns the collector that counts: c, or the one of the same name
+// that is there already.
+func register[C prometheus.Collector](reg prometheus.Registerer, c C) (C, error) {
+	err := reg.Register(c)
 	if known := (prometheus.AlreadyRegisteredError{}); errors.As(err, &known) {
-		// A listener of this name was here before, at another address.
-		if old, ok := known.ExistingCollector.(*prometheus.HistogramVec); ok {
-			m.duration, err = old, nil
+		if old, ok := known.ExistingCollector.(C); ok {
+			return old, nil
 		}
 	}
-	return m, err
+	return c, err
 }
 
 func (m *metrics) observe(method string, code int, took time.Duration) {

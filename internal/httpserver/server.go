@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 )
 
 // Config says where and how a Server listens. Zero values take the defaults
@@ -77,6 +78,11 @@ func (c *Config) setDefaults() {
 	}
 }
 
+const (
+	strangersPerSecond = 10
+	strangersAtOnce    = 100
+)
+
 // Server is one listener with its handler. Make it with New, then Run it once.
 type Server struct {
 	cfg      Config
@@ -84,8 +90,11 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	requests atomic.Int64 // running now
-	idle     chan struct{}
-	cancel   context.CancelFunc
+	// strangers bounds the log's lines about refused callers that nobody knows.
+	strangers *rate.Limiter
+	unlogged  prometheus.Counter
+	idle      chan struct{}
+	cancel    context.CancelFunc
 }
 
 // New claims the address and returns a Server that answers once Run is called;
@@ -101,7 +110,8 @@ func New(cfg Config, handler http.Handler, logger *slog.Logger) (*Server, error)
 		_ = l.Close()
 		return nil, fmt.Errorf("metrics of listener %s: %w", cfg.Name, err)
 	}
-	s := &Server{cfg: cfg, logger: logger.With("listener", cfg.Name), listener: l, idle: make(chan struct{}, 1)}
+	s := &Server{cfg: cfg, logger: logger.With("listener", cfg.Name), listener: l, idle: make(chan struct{}, 1),
+		strangers: rate.NewLimiter(strangersPerSecond, strangersAtOnce), unlogged: m.unlogged}
 	// Requests live in a context of their own: a stop lets them finish, and
 	// only the drain deadline cancels them.
 	base, cancel := context.WithCancel(context.Background())

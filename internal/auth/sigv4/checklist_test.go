@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -368,6 +369,8 @@ func (proxies) ForwardedHost(r *http.Request) (string, bool) {
 	return h, h != ""
 }
 func (p proxies) Secure(*http.Request) bool { return p.tls }
+
+func (proxies) ClientAddr(*http.Request) netip.Addr { return netip.Addr{} }
 
 // Point 16: the host.
 func TestHostForms(t *testing.T) {

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,6 +80,8 @@ type Proxies interface {
 	ForwardedHost(*http.Request) (string, bool)
 	// Secure reports whether the client's connection is TLS.
 	Secure(*http.Request) bool
+	// ClientAddr returns the address that the request came from.
+	ClientAddr(*http.Request) netip.Addr
 }
 
 // VerifierConfig says what a Verifier accepts.
@@ -94,6 +98,10 @@ type VerifierConfig struct {
 	// AllowUnsignedPayload accepts the literal UNSIGNED-PAYLOAD as signed
 	// content hash, over TLS only.
 	AllowUnsignedPayload bool
+	// MaxUnverified bounds the memory, in bytes, that all bodies together may
+	// take whose signature can only be checked after them and whose callers
+	// have not sent anything good lately. Zero means 64 MiB.
+	MaxUnverified int64
 	// Proxies tells what trusted proxies say about a request. Nil means there
 	// are none.
 	Proxies Proxies
@@ -114,6 +122,9 @@ type Verifier struct {
 	tolerated *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 	cache     signingKeys
+	callers   callers
+	// unverified is what bodies take now that MaxUnverified bounds.
+	unverified atomic.Int64
 }
 
 // NewVerifier returns a Verifier that asks keys for secrets.
@@ -123,6 +134,9 @@ func NewVerifier(cfg VerifierConfig, keys Keys) (*Verifier, error) {
 	}
 	if cfg.Skew == 0 {
 		cfg.Skew = 5 * time.Minute
+	}
+	if cfg.MaxUnverified == 0 {
+		cfg.MaxUnverified = 64 << 20
 	}
 	if cfg.GlobalServices == nil {
 		cfg.GlobalServices = []string{"iam", "sts"}
@@ -227,7 +241,12 @@ func (v *Verifier) verify(r *http.Request, p *Parsed, want Expect) (out *Verifie
 			return nil, err
 		}
 	}
-	hash, err := readBody(r, want)
+	var room *allowance
+	if !early {
+		room = v.allow(r, p)
+		defer room.giveBack()
+	}
+	hash, err := readBody(r, want, room)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +263,7 @@ func (v *Verifier) verify(r *http.Request, p *Parsed, want Expect) (out *Verifie
 			return nil, err
 		}
 	}
+	v.callers.know(v.callerOf(r, p), v.cfg.Now())
 	return &Verified{AccessKeyID: p.AccessKeyID, Region: p.Region, Service: p.Service, Time: p.Time,
 		Presigned: p.Presigned, Identity: key.Identity, Tolerances: append(used, how...)}, nil
 }

@@ -57,13 +57,13 @@ var errNoBodyLimit = errors.New("route has no body limit")
 // ReadBody reads the body of a request that is not signed, with the same bounds
 // and the same ownership as Verify.
 func ReadBody(r *http.Request, want Expect) error {
-	_, err := readBody(r, want)
+	_, err := readBody(r, want, nil)
 	return err
 }
 
 // readBody reads the body, replaces r.Body and returns its hash in hex. The
 // hash covers the bytes as they came, before any decoding.
-func readBody(r *http.Request, want Expect) (string, error) {
+func readBody(r *http.Request, want Expect, room *allowance) (string, error) {
 	if want.MaxBody <= 0 {
 		return "", errNoBodyLimit
 	}
@@ -74,7 +74,11 @@ func readBody(r *http.Request, want Expect) (string, error) {
 	b := &Body{buf: buf}
 	if r.Body != nil {
 		// One byte more than allowed tells "full" from "too long".
-		if err := readAll(buf, r.Body, want.MaxBody+1); err != nil {
+		switch err := readAll(buf, r.Body, want.MaxBody+1, room); {
+		case errors.Is(err, errNoRoom):
+			_ = b.Close()
+			return "", refuse(ReasonThrottled, "Rate exceeded: callers that have not signed well before send too much at once (setting signatures.max_unverified).")
+		case err != nil:
 			_ = b.Close()
 			return "", refuseWith(http.StatusBadRequest, "ValidationException", ReasonBody, "The request body could not be read.")
 		}
@@ -88,8 +92,11 @@ func readBody(r *http.Request, want Expect) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// readAll reads src into buf, at most limit bytes.
-func readAll(buf *[]byte, src io.Reader, limit int64) error {
+var errNoRoom = errors.New("too many bodies of strangers at once")
+
+// readAll reads src into buf, at most limit bytes. Each is
+// taken from room.
+func readAll(buf *[]byte, src io.Reader, limit int64, room *allowance) error {
 	b := *buf
 	defer func() { *buf = b }()
 	for int64(len(b)) < limit {
@@ -98,6 +105,9 @@ func readAll(buf *[]byte, src io.Reader, limit int64) error {
 		}
 		n, err := src.Read(b[len(b):min(int64(cap(b)), limit)])
 		b = b[:len(b)+n]
+		if !room.take(int64(n)) {
+			return errNoRoom
+		}
 		if err == io.EOF {
 			return nil
 		}

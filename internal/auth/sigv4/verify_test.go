@@ -121,6 +121,8 @@ func TestPublishedSuite(t *testing.T) {
 			"5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
 		{"get-relative-relative", "GET /example1/example2/../.. HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
 			"5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
+		{"get-relative", "GET /example/.. HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
+			"5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
 		{"get-slash-pointless-dot", "GET /./example HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",
 			"ef75d96142cf21edca26f06005da7988e4f8dc83a165a80865db7089db637ec5"},
 		{"get-slashes", "GET //example// HTTP/1.1\nHost:example.amazonaws.com" + date, "", "host;x-amz-date",

@@ -135,3 +135,10 @@ func (scrapeRunner) Stop(context.Context, string) error            { return nil 
 type logSinks struct{}
 
 func (logSinks) Check(context.Context, workspace.LogKind, workspace.LogDestination) error { return nil }
+
+// FakeRuleNamespaces and FakeAlertManagers are for tests outside of the package.
+func FakeRuleNamespaces() RuleNamespaces {
+	return &namespaces{kept: map[string]*workspace.Definition{}}
+}
+
+func FakeAlertManagers() AlertManagers { return &definitions{kept: map[string]*workspace.Definition{}} }

@@ -281,6 +281,24 @@ func (rt *Router) Routes() []RouteInfo {
 	return out
 }
 
+// ListRoutes writes routes down, a line each, sorted: service, operation, where
+// it is, and what it takes.
+func ListRoutes(routes []RouteInfo) string {
+	lines := make([]string, 0, len(routes))
+	for _, r := range routes {
+		takes := r.Action
+		switch {
+		case r.Anonymous:
+			takes = "(anonymous)"
+		case r.NoPermission:
+			takes = "(any caller)"
+		}
+		lines = append(lines, strings.Join(strings.Fields(r.Service+" "+r.Name+" "+r.Method+" "+r.Path+" "+takes), " ")+"\n")
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
 // byHost returns the services that a host name stands for: those of a virtual
 // host, or all.
 func (rt *Router) byHost(host string) []*Service {
