@@ -12,6 +12,7 @@ const LoginPage = lazy(() => import('./pages/login'));
 const HomePage = lazy(() => import('./pages/home'));
 const BoardsPage = lazy(() => import('./pages/boards'));
 const BoardPage = lazy(() => import('./pages/board'));
+const ImportPage = lazy(() => import('./pages/import_board'));
 const ExplorePage = lazy(() => import('./pages/explore'));
 
 export function App() {
@@ -40,6 +41,8 @@ function SignedIn() {
         <Routes>
           <Route path="/" element={<HomePage />} />
           <Route path="/dashboards" element={<BoardsPage />} />
+          <Route path="/dashboard/new" element={<BoardPage />} />
+          <Route path="/dashboard/import" element={<ImportPage />} />
           <Route path="/explore" element={<ExplorePage />} />
           <Route path="/d/:uid/:slug?" element={<BoardPage />} />
           <Route path="/d-solo/:uid/:slug?" element={<Navigate to="/dashboards" replace />} />

@@ -36,6 +36,7 @@ export interface BoardHit {
   type: string;
   tags: string[];
   folderTitle?: string;
+  isStarred?: boolean;
 }
 
 export interface BoardAnswer {

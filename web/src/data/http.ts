@@ -27,7 +27,7 @@ export function setSignedOutHandler(handler: () => void): void {
 }
 
 export interface RequestOptions {
-  method?: 'GET' | 'POST';
+  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   json?: unknown;
   form?: URLSearchParams;
   signal?: AbortSignal;

@@ -1,8 +1,8 @@
 /** The board page: loads a board, keeps its state in the URL, resolves its variables and draws its panels. */
 import { css } from '@emotion/css';
 import { DashboardCursorSync, type GrafanaTheme2 } from '@grafana/data';
-import { useCallback, useContext, useEffect, useMemo } from 'react';
-import { useParams, useSearchParams } from 'react-router';
+import { useCallback, useContext, useEffect, useMemo, useState } from 'react';
+import { useNavigate, useParams, useSearchParams } from 'react-router';
 import { placeSections } from '../board/layout';
 import { migrateBoard } from '../board/migrate';
 import { interpolate } from '../board/interpolate';
@@ -18,6 +18,8 @@ import { BoardContext, type BoardContextValue } from '../panels/context';
 import { BoardGrid } from '../panels/grid';
 import { Alert, Button, EmptyState, LoadingPlaceholder, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
+import { EditTools, type BoardMeta, type EditState } from './board_edit_tools';
+import { emptyBoard, type Json } from './board_json';
 import { BoardLinks } from './board_links';
 import { SessionContext } from './session';
 import { Shell } from './shell';
@@ -29,17 +31,61 @@ export default function BoardPage() {
   const t = useT();
   const { uid = '' } = useParams();
   const loaded = useLoad(`board-${uid}`, async (signal) => {
-    const [answer, sources] = await Promise.all([fetchBoard(uid, signal), fetchDataSources(signal)]);
-    return { uid, board: migrateBoard(answer.dashboard), sources };
+    const [answer, sources] = await Promise.all([uid === '' ? newBoard(t('edit.newBoard')) : fetchBoard(uid, signal), fetchDataSources(signal)]);
+    return { uid, base: migrateBoard(answer.dashboard).json, meta: answer.meta as BoardMeta, sources };
   });
   if (loaded.value?.uid === uid) {
-    return <BoardView key={uid} uid={uid} board={loaded.value.board} sources={loaded.value.sources} />;
+    return <EditableBoard key={uid} {...loaded.value} reload={loaded.reload} />;
   }
   return (
     <Shell crumbs={[{ text: t('nav.home'), to: '/' }, { text: t('boards.title'), to: '/dashboards' }, { text: uid }]}>
       {loaded.error && !loaded.loading ? <LoadFailed error={loaded.error} onRetry={loaded.reload} /> : <LoadingPlaceholder text={t('common.loading')} />}
     </Shell>
   );
+}
+
+function newBoard(title: string): { dashboard: unknown; meta: Record<string, unknown> } {
+  return { dashboard: emptyBoard(title), meta: { canSave: true } };
+}
+
+interface EditableProps {
+  uid: string;
+  base: Json;
+  meta: BoardMeta;
+  sources: readonly DataSource[];
+  reload: () => void;
+}
+
+/** EditableBoard draws what is edited, or what was saved while nothing is. */
+function EditableBoard({ uid, base, meta, sources, reload }: EditableProps) {
+  const navigate = useNavigate();
+  const [draft, setDraft] = useState<Json | null>(null);
+  const [problem, setProblem] = useState('');
+  const board = useMemo(() => migrateBoard(draft ?? base), [draft, base]);
+  const change = useCallback((next: Json | null) => {
+    try {
+      if (next) {
+        migrateBoard(next);
+      }
+      setDraft(next);
+      setProblem('');
+    } catch (err) {
+      // JSON that is no board is not drawn; the text stays in the editor.
+      setProblem(err instanceof Error ? err.message : String(err));
+    }
+  }, []);
+  const edit: EditState = {
+    uid, meta, base, draft, problem, change, reload: () => (setDraft(null), reload()), deleted: () => void navigate('/dashboards'),
+    saved: (result) => {
+      setDraft(null);
+      if (result.uid === uid) {
+        reload();
+      } else {
+        void navigate(result.url);
+      }
+    },
+  };
+  return <BoardView uid={uid} board={board} sources={sources} edit={edit} />;
 }
 
 function LoadFailed({ error, onRetry }: { error: Error; onRetry: () => void }) {
@@ -58,7 +104,7 @@ interface ViewProps {
   sources: readonly DataSource[];
 }
 
-function BoardView({ uid, board, sources }: ViewProps) {
+function BoardView({ uid, board, sources, edit }: ViewProps & { edit: EditState }) {
   const t = useT();
   const styles = useStyles2(getStyles);
   const [params, setParams] = useSearchParams();
@@ -87,6 +133,7 @@ function BoardView({ uid, board, sources }: ViewProps) {
         <div className={styles.bar}>
           {variables.resolved && <VariableBar resolved={variables.resolved} onChange={variables.change} />}
           <BoardLinks board={board} scope={context.scope} params={params} variables={variables.resolved ?? []} />
+          <EditTools edit={edit} sources={sources} range={range} />
           {url.viewPanel !== null && (
             <Button variant="secondary" icon="arrow-left" onClick={() => context.onView(null)}>
               {t('board.backToBoard')}

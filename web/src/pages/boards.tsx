@@ -1,21 +1,28 @@
 /** The list of boards, with search and tags. */
 import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
-import { useMemo } from 'react';
-import { Link, useSearchParams } from 'react-router';
+import { useContext, useMemo, useState } from 'react';
+import { Link, useNavigate, useSearchParams } from 'react-router';
 import { filterBoards, searchBoards } from '../data/api';
-import { Alert, Button, EmptyState, FilterInput, Icon, LoadingPlaceholder, TagList, useStyles2, useT } from '../ui';
+import { Alert, Button, EmptyState, FilterInput, Icon, LoadingPlaceholder, Select, TagList, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
+import { SessionContext } from './session';
 import { Shell } from './shell';
 
 export default function BoardsPage() {
   const t = useT();
   const styles = useStyles2(getStyles);
   const [params, setParams] = useSearchParams();
+  const [starredOnly, setStarredOnly] = useState(false);
+  const [folder, setFolder] = useState('');
   const query = params.get('query') ?? '';
   const tags = params.getAll('tag');
   const all = useLoad('boards', (signal) => searchBoards('', [], signal));
-  const hits = useMemo(() => filterBoards(all.value ?? [], query, tags), [all.value, query, tags]);
+  const folders = useMemo(() => [...new Set((all.value ?? []).map((b) => b.folderTitle ?? '').filter((f) => f !== ''))].sort(), [all.value]);
+  const hits = useMemo(
+    () => filterBoards(all.value ?? [], query, tags).filter((b) => (!starredOnly || b.isStarred) && (folder === '' || b.folderTitle === folder)),
+    [all.value, query, tags, starredOnly, folder]
+  );
   const update = (next: { query?: string; tags?: string[] }) => {
     const p = new URLSearchParams();
     const q = next.query ?? query;
@@ -29,9 +36,18 @@ export default function BoardsPage() {
   return (
     <Shell crumbs={[{ text: t('nav.home'), to: '/' }, { text: t('boards.title') }]}>
       <div className={styles.page}>
-        <h1>{t('boards.title')}</h1>
+        <Head />
         <div className={styles.search}>
           <FilterInput value={query} onChange={(v) => update({ query: v })} placeholder={t('boards.search')} escapeRegex={false} />
+          {folders.length > 0 && (
+            <Select
+              aria-label={t('edit.folder')} width={24} value={folder} onChange={(v) => setFolder(v.value ?? '')}
+              options={[{ value: '', label: t('boards.allFolders') }, ...folders.map((f) => ({ value: f, label: f }))]}
+            />
+          )}
+          <Button variant="secondary" fill={starredOnly ? 'solid' : 'outline'} icon="star" aria-pressed={starredOnly} onClick={() => setStarredOnly(!starredOnly)}>
+            {t('boards.starred')}
+          </Button>
           {tags.length > 0 && (
             <>
               <TagList tags={tags} onClick={toggleTag} />
@@ -54,7 +70,7 @@ export default function BoardsPage() {
             <ul className={styles.list}>
               {hits.map((b) => (
                 <li key={b.uid}>
-                  <Icon name="apps" />
+                  <Icon name={b.isStarred ? 'favorite' : 'apps'} />
                   <Link to={`/d/${b.uid}`}>{b.title}</Link>
                   {b.folderTitle && <span className={styles.folder}>{b.folderTitle}</span>}
                   <TagList tags={b.tags} onClick={toggleTag} className={styles.tags} />
@@ -68,9 +84,32 @@ export default function BoardsPage() {
   );
 }
 
+function Head() {
+  const t = useT();
+  const styles = useStyles2(getStyles);
+  const navigate = useNavigate();
+  const role = useContext(SessionContext)?.user.orgRole;
+  return (
+    <div className={styles.head}>
+      <h1>{t('boards.title')}</h1>
+      {(role === 'Admin' || role === 'Editor') && (
+        <>
+          <Button icon="plus" onClick={() => void navigate('/dashboard/new')}>
+            {t('edit.newBoard')}
+          </Button>
+          <Button variant="secondary" icon="upload" onClick={() => void navigate('/dashboard/import')}>
+            {t('import.title')}
+          </Button>
+        </>
+      )}
+    </div>
+  );
+}
+
 const getStyles = (theme: GrafanaTheme2) => ({
   page: css({ padding: theme.spacing(3), maxWidth: 1100, margin: '0 auto' }),
-  search: css({ display: 'flex', gap: theme.spacing(1), alignItems: 'center', margin: theme.spacing(2, 0), '& > :first-child': { flex: 1 } }),
+  head: css({ display: 'flex', flexWrap: 'wrap', alignItems: 'center', gap: theme.spacing(1), '& h1': { flex: 1, margin: 0 } }),
+  search: css({ display: 'flex', flexWrap: 'wrap', gap: theme.spacing(1), alignItems: 'center', margin: theme.spacing(2, 0), '& > :first-child': { flex: 1 } }),
   count: css({ color: theme.colors.text.secondary }),
   list: css({
     listStyle: 'none', background: theme.colors.background.primary, border: `1px solid ${theme.colors.border.weak}`, borderRadius: theme.shape.radius.default,
