@@ -113,9 +113,9 @@ const getStyles = (theme: GrafanaTheme2) => ({
   count: css({ color: theme.colors.text.secondary }),
   list: css({
     listStyle: 'none', background: theme.colors.background.primary, border: `1px solid ${theme.colors.border.weak}`, borderRadius: theme.shape.radius.default,
-    '& li': { display: 'flex', alignItems: 'center', gap: theme.spacing(1), padding: theme.spacing(1, 2), borderBottom: `1px solid ${theme.colors.border.weak}` },
-    '& li:last-child': { borderBottom: 'none' },
-    '& li:hover': { background: theme.colors.action.hover },
+    '& > li': { display: 'flex', alignItems: 'center', gap: theme.spacing(1), padding: theme.spacing(1, 2), borderBottom: `1px solid ${theme.colors.border.weak}` },
+    '& > li:last-child': { borderBottom: 'none' },
+    '& > li:hover': { background: theme.colors.action.hover },
   }),
   folder: css({ color: theme.colors.text.secondary, fontSize: theme.typography.bodySmall.fontSize }),
   tags: css({ flex: 1, justifyContent: 'flex-end' }),

@@ -79,7 +79,7 @@ function SourceForm({ take }: { take: (work: Promise<unknown>) => void }) {
         </Button>
       </form>
       <TextArea rows={8} spellCheck={false} aria-label={t('import.paste')} placeholder={t('import.paste')} value={text} onChange={(e) => setText(e.currentTarget.value)} />
-      <Button disabled={text.trim() === ''} onClick={() => take(Promise.resolve().then(() => JSON.parse(text) as unknown))}>
+      <Button style={{ alignSelf: 'flex-start' }} disabled={text.trim() === ''} onClick={() => take(Promise.resolve().then(() => JSON.parse(text) as unknown))}>
         {t('import.load')}
       </Button>
       <h2>{t('import.catalogue')}</h2>
@@ -159,7 +159,7 @@ function TargetForm({ board, sources, folders, onBack }: { board: Json; sources:
 
 const getStyles = (theme: GrafanaTheme2) => ({
   page: css({ padding: theme.spacing(3), maxWidth: 900, margin: '0 auto', display: 'flex', flexDirection: 'column', gap: theme.spacing(1), alignItems: 'stretch' }),
-  drop: css({ border: `2px dashed ${theme.colors.border.medium}`, borderRadius: theme.shape.radius.default, padding: theme.spacing(3), textAlign: 'center', '& input': { display: 'block', margin: `${theme.spacing(1)} auto 0` } }),
+  drop: css({ border: `2px dashed ${theme.colors.border.medium}`, borderRadius: theme.shape.radius.default, padding: theme.spacing(3), textAlign: 'center', '&:focus-within': { outline: `2px solid ${theme.colors.primary.border}` }, '& input': { display: 'block', margin: `${theme.spacing(1)} auto 0` } }),
   line: css({ display: 'flex', gap: theme.spacing(1), alignItems: 'flex-start' }),
   list: css({
     listStyle: 'none', '& li': { display: 'flex', justifyContent: 'space-between', alignItems: 'center', gap: theme.spacing(2), padding: theme.spacing(1, 0), borderBottom: `1px solid ${theme.colors.border.weak}` },
