@@ -53,6 +53,7 @@ type Server struct {
 	store      *store.Store
 	ingest     *ingest.Handler
 	query      *query.Handler
+	queryLog   *query.FileLog // nil without a file
 	rules      serverRules
 	logs       *logs.Sinks
 	router     *api.Router
@@ -135,19 +136,7 @@ func (s *Server) openData(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.query, err = query.New(query.Config{
-		MaxConcurrent: c.Query.MaxConcurrent, MaxSamples: c.Query.MaxSamples,
-		Timeout: time.Duration(c.Query.Timeout), LookbackDelta: time.Duration(c.Query.LookbackDelta),
-		Version: version, Registerer: s.registry,
-		Open: func(ctx context.Context, id string) (query.Storage, func(), error) {
-			h, err := s.store.AcquireRead(ctx, id)
-			if err != nil {
-				return nil, nil, storeError(err)
-			}
-			return h.DB, h.Release, nil
-		},
-	}, s.logger)
-	if err != nil {
+	if err := s.openQuery(); err != nil {
 		return err
 	}
 	if s.logs, err = logs.New(c.Logs.config(filepath.Join(c.Data, "logs"), s.registry), s.logger); err != nil {
@@ -157,7 +146,7 @@ func (s *Server) openData(ctx context.Context) (err error) {
 		Region: c.Region, MaxWorkspaces: c.MaxWorkspaces, MaxScrapers: c.MaxScrapers, Logs: s.logs, LogURLs: c.Logs.URLs,
 		Apply:    func(ctx context.Context, id string, _ *workspace.Settings) error { return s.store.Apply(ctx, id) },
 		Defaults: workspace.Settings{Retention: time.Duration(c.Store.Retention), OutOfOrderWindow: time.Duration(c.Limits.OutOfOrderWindow)},
-	}, s.records, workspaceStorage{s.store, s.ingest, &s.rules}, s.logger)
+	}, s.records, workspaceStorage{s.store, s.ingest, s.query, &s.rules}, s.logger)
 	if err != nil {
 		return err
 	}
@@ -177,6 +166,7 @@ func storeError(err error) error {
 type workspaceStorage struct {
 	*store.Store
 	ingest *ingest.Handler
+	query  *query.Handler
 	rules  *serverRules
 }
 
@@ -189,6 +179,7 @@ func (w workspaceStorage) Remove(ctx context.Context, id string) error {
 		return err
 	}
 	w.ingest.Forget(id)
+	w.query.Forget(id)
 	return nil
 }
 
@@ -305,6 +296,9 @@ func (s *Server) Close() error {
 		}
 		if s.logs != nil {
 			errs = append(errs, s.logs.Close())
+		}
+		if s.queryLog != nil {
+			errs = append(errs, s.queryLog.Close())
 		}
 		if s.store != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -40,7 +40,7 @@ func (s *Server) openRules(ctx context.Context) (err error) {
 	}
 	r.ruleRecords = rules.NewRecords(c.Rules.records(), s.records)
 	r.rules, err = rules.NewManager(rules.Config{
-		Engine: s.query.Engine(), Write: s.ingest.ServeWorkspace, Notify: r.alerts.Send,
+		Engine: s.query.RuleEngine, Write: s.ingest.ServeWorkspace, Notify: r.alerts.Send,
 		Registerer: s.registry, ExternalURL: external,
 		Open: func(ctx context.Context, id string) (storage.Queryable, func(), error) {
 			h, err := s.store.AcquireRead(ctx, id)

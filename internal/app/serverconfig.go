@@ -143,12 +143,33 @@ type ServerStore struct {
 	MinFreeDisk      Size     `yaml:"min_free_disk"`
 }
 
-// ServerQuery bounds queries.
+// ServerQuery bounds queries and says what is logged of them.
 type ServerQuery struct {
 	MaxConcurrent int      `yaml:"max_concurrent"`
+	MaxTotal      int      `yaml:"max_total"`
+	MaxWaiting    int      `yaml:"max_waiting"`
 	MaxSamples    int      `yaml:"max_samples"`
+	MaxSelectors  int      `yaml:"max_selectors"`
 	Timeout       Duration `yaml:"timeout"`
 	LookbackDelta Duration `yaml:"lookback_delta"`
+	// Workers help those that evaluate queries; negative means none.
+	Workers int `yaml:"workers"`
+	// Weights are the shares of workspaces, by id, when there are more queries
+	// than can run; that of all others is 1.
+	Weights map[string]float64 `yaml:"weights"`
+	// PriceList is a file with what samples cost, for the view of cardinality.
+	PriceList string         `yaml:"price_list"`
+	Log       ServerQueryLog `yaml:"log"`
+}
+
+// ServerQueryLog says which queries of all workspaces are logged, and where.
+type ServerQueryLog struct {
+	File     string `yaml:"file"`
+	MaxSize  Size   `yaml:"max_size"`
+	MaxFiles int    `yaml:"max_files"`
+	// MinSamples and MinTime leave out what is cheaper.
+	MinSamples int64    `yaml:"min_samples"`
+	MinTime    Duration `yaml:"min_time"`
 }
 
 // DefaultServerConfig listens on loopback only and tolerates what known clients
@@ -239,6 +260,11 @@ func (c *ServerConfig) Validate() error {
 	if d := c.Audit.DataPlane; d < 0 || d > 1 {
 		return bad("audit.data_plane", "%g is not a share from 0 to 1", d)
 	}
+	for id, w := range c.Query.Weights {
+		if w <= 0 {
+			return bad("query.weights", "%s: %g is not greater than 0", id, w)
+		}
+	}
 	for _, f := range []struct {
 		name string
 		v    int64
@@ -247,6 +273,9 @@ func (c *ServerConfig) Validate() error {
 		{"store.retention", int64(c.Store.Retention)}, {"store.idle_timeout", int64(c.Store.IdleTimeout)},
 		{"limits.max_decompressed_bytes", int64(c.Limits.MaxDecompressedBytes)},
 		{"query.max_concurrent", int64(c.Query.MaxConcurrent)}, {"query.max_samples", int64(c.Query.MaxSamples)},
+		{"query.max_total", int64(c.Query.MaxTotal)}, {"query.max_waiting", int64(c.Query.MaxWaiting)}, {"query.max_selectors", int64(c.Query.MaxSelectors)},
+		{"query.log.max_size", int64(c.Query.Log.MaxSize)}, {"query.log.max_files", int64(c.Query.Log.MaxFiles)},
+		{"query.log.min_samples", c.Query.Log.MinSamples}, {"query.log.min_time", int64(c.Query.Log.MinTime)},
 		{"query.timeout", int64(c.Query.Timeout)}, {"query.lookback_delta", int64(c.Query.LookbackDelta)},
 		{"audit.max_size", int64(c.Audit.MaxSize)}, {"audit.max_age", int64(c.Audit.MaxAge)},
 		{"audit.max_files", int64(c.Audit.MaxFiles)}, {"audit.keep_for", int64(c.Audit.KeepFor)},

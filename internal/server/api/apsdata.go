@@ -51,7 +51,18 @@ func (a *aps) data() []Route {
 	add(rateQuery, "RemoteRead", "QueryMetrics", "/read", "POST")
 	add(rateOther, "FormatQuery", "QueryMetrics", "/format_query", "GET", "POST")
 	add(rateOther, "ParseQuery", "QueryMetrics", "/parse_query", "GET", "POST")
-	add(rateOther, "BuildInfo", "QueryMetrics", "/status/buildinfo", "GET")
+	add(rateQuery, "Federate", "QueryMetrics", "/federate", "GET")
+	for _, path := range []string{"/status/buildinfo", "/status/runtimeinfo", "/status/flags", "/status/config", "/status/walreplay", "/features",
+		"/targets", "/scrape_pools", "/alertmanagers"} {
+		add(rateOther, "BuildInfo", "QueryMetrics", path, "GET")
+	}
+	add(rateSeries, "GetMetricMetadata", "GetMetricMetadata", "/targets/metadata", "GET")
+	add(rateSeries, "TSDBBlocks", "GetSeries", "/status/tsdb/blocks", "GET")
+	add(rateSeries, "Cardinality", "GetSeries", "/cardinality", "GET", "POST")
+	// Nothing of AWS' deletes samples: this takes a permission of its own.
+	for _, path := range []string{"/admin/tsdb/delete_series", "/admin/tsdb/clean_tombstones"} {
+		add(rateOther, "DeleteSeries", "DeleteSeries", path, "POST", "PUT")
+	}
 	add(rateSeries, "TSDBStatus", "GetSeries", "/status/tsdb", "GET")
 	out = append(out, a.alertManagerAPI()...)
 	return append(out, a.rulerAPI()...)

@@ -1,29 +1,26 @@
 // Package query answers Prometheus' HTTP API for a workspace, with Prometheus'
-// own handlers and PromQL engine over the workspace's store. The engine is
-// shared; what bounds it is per workspace, so that one workspace's heavy queries
-// wait for each other and not the others for them.
+// own handlers over the workspace's store. Requests for data wait in a queue
+// that shares the machine between workspaces, are bounded in time and in what
+// they hold in memory, and are logged with what they took.
 package query
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
-	"strconv"
+	"strings"
 	"time"
 
-	"github.com/grafana/regexp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/route"
-	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
+
+	"github.com/mangru/mangru/internal/server/query/engine"
 )
 
 // Storage is what a workspace's database offers to queries.
@@ -43,41 +40,78 @@ type Config struct {
 	// Open returns a workspace's storage and a function that ends its use.
 	// Required.
 	Open func(ctx context.Context, workspaceID string) (Storage, func(), error)
-	// MaxConcurrent is how many queries of one workspace run at once; more wait.
+	// MaxConcurrent is how many requests for data of one workspace run at once,
+	// MaxTotal how many of all; more wait.
 	MaxConcurrent int // 20
+	MaxTotal      int // 4 for each processor, but 20 at least
+	// MaxWaiting is how many of a workspace may wait; more are refused with 429.
+	MaxWaiting int // 200
+	// Weight is a workspace's share when there are more requests than can run. Nil
+	// means all have the same.
+	Weight func(workspaceID string) float64
 	// MaxSamples is how many samples a query may hold in memory.
 	MaxSamples int // 50,000,000
-	// Timeout is how long a query may take, waiting included.
+	// Timeout is how long a request for data may take, waiting included.
 	Timeout time.Duration // 1m
 	// LookbackDelta is how old the newest sample of a series may be.
 	LookbackDelta time.Duration // 5m
+	// MaxSelectors is how many match[] a request may have.
+	MaxSelectors int // 256
+	// Workers is how many goroutines may help those that evaluate queries. Zero
+	// means one for each processor but one, and negative none.
+	Workers int
+	// Retention is how long samples of a workspace are kept, for
+	// status/runtimeinfo. Nil means it is not told.
+	Retention func(workspaceID string) time.Duration
+	// Log takes every request for data. Nil means none is logged.
+	Log QueryLog
+	// Who tells the caller of a request and its address, for the log. Nil means
+	// the log does not say.
+	Who func(*http.Request) (who, source string)
+	// Prices are what cardinality's costs are calculated with. Nil means Amazon's.
+	Prices *PriceList
 	// Version is the program's own, for status/buildinfo.
 	Version string
-	// Registerer takes the engine's metrics. Nil means none are kept.
+	// Registerer takes the metrics. Nil means none are kept.
 	Registerer prometheus.Registerer
+
+	// For tests: the clock, and what the parser takes besides the usual.
+	now    func() time.Time
+	parser parser.Options
 }
 
 func (c *Config) setDefaults() {
-	if c.MaxConcurrent == 0 {
-		c.MaxConcurrent = 20
+	def(&c.MaxConcurrent, 20)
+	def(&c.MaxTotal, max(4*runtime.GOMAXPROCS(0), 20))
+	def(&c.MaxWaiting, 200)
+	def(&c.MaxSamples, 50_000_000)
+	def(&c.Timeout, time.Minute)
+	def(&c.LookbackDelta, 5*time.Minute)
+	def(&c.MaxSelectors, 256)
+	if c.now == nil {
+		c.now = time.Now
 	}
-	if c.MaxSamples == 0 {
-		c.MaxSamples = 50_000_000
+	if c.Prices == nil {
+		c.Prices = AMPPrices()
 	}
-	if c.Timeout == 0 {
-		c.Timeout = time.Minute
-	}
-	if c.LookbackDelta == 0 {
-		c.LookbackDelta = 5 * time.Minute
+}
+
+func def[T int | time.Duration](v *T, to T) {
+	if *v == 0 {
+		*v = to
 	}
 }
 
 // Handler answers queries. It is safe for concurrent use.
 type Handler struct {
-	cfg    Config
-	logger *slog.Logger
-	engine *promql.Engine
-	parser parser.Parser
+	cfg     Config
+	logger  *slog.Logger
+	inner   *promql.Engine
+	engine  promql.QueryEngine
+	parser  parser.Parser
+	queue   *queue
+	metrics *metrics
+	started time.Time
 }
 
 // New returns a Handler.
@@ -90,23 +124,69 @@ func New(cfg Config, logger *slog.Logger) (*Handler, error) {
 	if reg != nil {
 		reg = prometheus.WrapRegistererWithPrefix("mangru_", reg)
 	}
-	p := parser.NewParser(parser.Options{})
-	engine := promql.NewEngine(promql.EngineOpts{
-		Logger: logger, Reg: reg, Parser: p,
+	h := &Handler{cfg: cfg, logger: logger, parser: parser.NewParser(cfg.parser), started: cfg.now(),
+		queue: newQueue(cfg.MaxTotal, cfg.MaxConcurrent, cfg.MaxWaiting, cfg.Weight, cfg.now)}
+	h.inner = promql.NewEngine(promql.EngineOpts{
+		Logger: logger, Reg: reg, Parser: h.parser,
 		MaxSamples: cfg.MaxSamples, Timeout: cfg.Timeout, LookbackDelta: cfg.LookbackDelta,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
-		EnableAtModifier:         true, EnableNegativeOffset: true,
+		EnableAtModifier:         true, EnableNegativeOffset: true, EnablePerStepStats: true,
 	})
-	return &Handler{cfg: cfg, logger: logger, engine: engine, parser: p}, nil
+	ahead, err := engine.New(engine.Config{Engine: h.inner, MaxSamples: cfg.MaxSamples, Workers: cfg.Workers, Registerer: cfg.Registerer})
+	if err != nil {
+		return nil, fmt.Errorf("query: %w", err)
+	}
+	h.engine = &tracked{engine: ahead, cfg: &h.cfg}
+	if h.metrics, err = newMetrics(cfg.Registerer, h.queue); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // Close ends the engine.
-func (h *Handler) Close() error { return h.engine.Close() }
+func (h *Handler) Close() error { return h.inner.Close() }
+
+// Forget drops what is kept about a workspace that is gone.
+func (h *Handler) Forget(workspaceID string) { h.metrics.forget(workspaceID) }
 
 // ServeWorkspace answers the request for path, such as "/query" or
 // "/label/job/values", in a workspace. The error, if any, is one for the caller
 // to answer: the workspace could not be opened.
 func (h *Handler) ServeWorkspace(w http.ResponseWriter, r *http.Request, workspaceID, path string) error {
+	kind, data := kindOf(path)
+	if err := h.parse(w, r, path); err != nil {
+		return nil // answered
+	}
+	if !data {
+		return h.serve(w, r, workspaceID, path)
+	}
+	began := h.cfg.now()
+	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Timeout)
+	defer cancel()
+	req := new(request)
+	if err := req.thresholds(r); err != nil {
+		writeError(w, http.StatusBadRequest, "bad_data", err.Error())
+		return nil
+	}
+	rec := &recorder{ResponseWriter: w}
+	leave, refused := h.queue.enter(ctx, workspaceID)
+	admitted := h.cfg.now()
+	var err error
+	if refused != nil {
+		h.refuse(rec, r, workspaceID, refused)
+	} else {
+		defer leave()
+		err = h.serve(rec, r.WithContext(context.WithValue(ctx, requestKey{}, req)), workspaceID, path)
+	}
+	if err != nil {
+		return err
+	}
+	h.account(r, workspaceID, kind, req, rec, refused, began, admitted)
+	return nil
+}
+
+// serve hands a request to the API of the workspace.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, workspaceID, path string) error {
 	st, release, err := h.cfg.Open(r.Context(), workspaceID)
 	if err != nil {
 		return err
@@ -119,106 +199,167 @@ func (h *Handler) ServeWorkspace(w http.ResponseWriter, r *http.Request, workspa
 	return nil
 }
 
-// apiKey is the key of a workspace's API among its database's values.
-type apiKey struct{}
-
-// noOrigin matches no origin: browsers have no business here, people's pages
-// are served elsewhere.
-var noOrigin = regexp.MustCompile(`$^`)
-
-// newAPI wires Prometheus' API to one workspace.
-func (h *Handler) newAPI(st Storage, workspaceID string) http.Handler {
-	logger := h.logger.With("workspace", workspaceID)
-	api := v1.NewAPI(
-		newLimited(h.engine, h.cfg), st,
-		nil, nil, // remote write has its own endpoint
-		st,
-		func(context.Context) v1.ScrapePoolsRetriever { return nil },
-		func(context.Context) v1.TargetRetriever { return nil },
-		func(context.Context) v1.AlertmanagerRetriever { return nil },
-		func() config.Config { return config.DefaultConfig },
-		nil, v1.GlobalURLOptions{},
-		func(f http.HandlerFunc) http.HandlerFunc { return f },
-		st, "", false,
-		false, 0, // no search
-		logger,
-		func(context.Context) v1.RulesRetriever { return noRules{} },
-		remoteReadSamples, remoteReadConcurrent, remoteReadFrameBytes,
-		false, noOrigin,
-		func() (v1.RuntimeInfo, error) { return v1.RuntimeInfo{}, nil },
-		&v1.PrometheusVersion{Version: h.cfg.Version, GoVersion: runtime.Version()},
-		nil, nil, // no notifications
-		prometheus.NewRegistry(), prometheus.NewRegistry(),
-		nil, false, nil, // no remote write
-		false, false, false, false, // no OTLP
-		h.cfg.LookbackDelta, false, false, nil, nil,
-		v1.OpenAPIOptions{Version: h.cfg.Version},
-		h.parser,
-	)
-	router := route.New()
-	api.Register(router)
-	mux := http.NewServeMux()
-	mux.HandleFunc("/metadata", func(w http.ResponseWriter, r *http.Request) { serveMetadata(w, r, st) })
-	mux.Handle("/", router)
-	return mux
+// kindOf returns what a path is called in logs and metrics, and whether it asks
+// for data.
+func kindOf(path string) (kind string, data bool) {
+	switch path {
+	case "/query", "/query_range", "/query_exemplars", "/labels", "/series", "/read", "/federate", "/cardinality":
+		return path[1:], true
+	}
+	if strings.HasPrefix(path, "/label/") {
+		return "label_values", true
+	}
+	return "", false
 }
 
-// Bounds of remote read, Prometheus' own defaults.
-const (
-	remoteReadSamples    = 50_000_000
-	remoteReadConcurrent = 10
-	remoteReadFrameBytes = 1 << 20
-)
-
-// noRules stands for a workspace without rules.
-type noRules struct{}
-
-func (noRules) RuleGroups() []*rules.Group           { return nil }
-func (noRules) AlertingRules() []*rules.AlertingRule { return nil }
-
-type metadataJSON struct {
-	Type string `json:"type"`
-	Help string `json:"help"`
-	Unit string `json:"unit"`
+// parse reads the parameters and refuses those that are beyond bounds. What it
+// refuses it answers.
+func (h *Handler) parse(w http.ResponseWriter, r *http.Request, path string) error {
+	if path == "/read" {
+		return nil
+	}
+	err := r.ParseForm()
+	if err == nil && len(r.Form["match[]"]) > h.cfg.MaxSelectors {
+		err = fmt.Errorf("%d selectors in match[], at most %d are allowed (setting query.max_selectors)", len(r.Form["match[]"]), h.cfg.MaxSelectors)
+	}
+	if err != nil {
+		writeError(w, http.StatusBadRequest, "bad_data", err.Error())
+	}
+	return err
 }
 
-// serveMetadata answers /metadata from what senders said. Prometheus' own
-// handler knows targets only.
-func serveMetadata(w http.ResponseWriter, r *http.Request, st Storage) {
-	limit := -1
-	for _, name := range []string{"limit", "limit_per_metric"} {
-		s := r.FormValue(name)
-		if s == "" {
-			continue
-		}
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			writeJSON(w, http.StatusBadRequest, map[string]string{"status": "error", "errorType": "bad_data", "error": name + " must be a number"})
-			return
-		}
-		// There is one entry a family, so limit_per_metric never cuts.
-		if name == "limit" {
-			limit = n
+// statusClientGone is the status Prometheus has for requests whose client did not
+// wait for the answer.
+const statusClientGone = 499
+
+// refuse answers a request that did not get its turn: with 429 when too many are
+// waiting, and like a query that took too long when it waited for too long.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, workspaceID string, err error) {
+	switch {
+	case errors.Is(err, errQueueFull):
+		h.metrics.rejected.WithLabelValues(workspaceID, refusal(err)).Inc()
+		w.Header().Set("Retry-After", "1")
+		writeError(w, http.StatusTooManyRequests, "unavailable", fmt.Sprintf("%s: %d requests of this workspace are waiting (setting query.max_waiting)", err, h.cfg.MaxWaiting))
+	case r.Context().Err() != nil:
+		writeError(w, statusClientGone, "canceled", promql.ErrQueryCanceled("query queue").Error())
+	default:
+		h.metrics.rejected.WithLabelValues(workspaceID, refusal(err)).Inc()
+		writeError(w, http.StatusUnprocessableEntity, "execution",
+			fmt.Sprintf("query timed out in the queue: %d queries of this workspace run at once (settings query.max_concurrent, query.timeout)", h.cfg.MaxConcurrent))
+	}
+}
+
+// account counts and logs a request for data that was answered.
+func (h *Handler) account(r *http.Request, workspaceID, kind string, req *request, rec *recorder, refused error, began, admitted time.Time) {
+	if rec.status == 0 {
+		rec.status = http.StatusOK
+	}
+	e := LogEntry{Time: began, Workspace: workspaceID, UserAgent: r.UserAgent(), Kind: kind, Status: rec.status,
+		Queue: admitted.Sub(began), Eval: h.cfg.now().Sub(admitted)}
+	for _, q := range req.queries {
+		e.Samples += q.samples
+		e.Read += q.read
+		e.Peak = max(e.Peak, q.peak)
+		if q.err != nil {
+			e.Error = q.err.Error()
 		}
 	}
-	data := make(map[string][]metadataJSON)
-	st.EachMetadata(r.FormValue("metric"), func(family, typ, help, unit string) bool {
-		if limit >= 0 && len(data) >= limit {
-			return false
-		}
-		data[family] = []metadataJSON{{typ, help, unit}}
-		return true
-	})
-	writeJSON(w, http.StatusOK, map[string]any{"status": "success", "data": data})
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, fmt.Sprintf("encode response: %v", err), http.StatusInternalServerError)
+	if refused != nil {
+		e.Error = refused.Error()
+	}
+	h.metrics.requests.WithLabelValues(workspaceID, kind, fmt.Sprint(rec.status)).Inc()
+	h.metrics.queue.WithLabelValues(workspaceID).Add(e.Queue.Seconds())
+	h.metrics.eval.WithLabelValues(workspaceID).Add(e.Eval.Seconds())
+	h.metrics.samples.WithLabelValues(workspaceID).Add(float64(e.Samples))
+	if h.cfg.Log == nil {
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(b)
+	if h.cfg.Who != nil {
+		e.Who, e.Source = h.cfg.Who(r)
+	}
+	if e.Query = r.Form.Get("query"); e.Query == "" {
+		e.Query = strings.Join(r.Form["match[]"], " or ")
+	}
+	e.Start, e.End, e.Step = r.Form.Get("start"), r.Form.Get("end"), r.Form.Get("step")
+	if kind == "query" {
+		e.End = r.Form.Get("time")
+	}
+	h.cfg.Log.LogQuery(e)
+}
+
+// EngineOf returns what evaluates a workspace's queries that do not come by HTTP,
+// such as those of rules: in the same queue, with the same limits, and in the log
+// with who. A query that finds the queue full fails.
+func (h *Handler) EngineOf(workspaceID, who string) promql.QueryEngine {
+	return &queued{h: h, workspace: workspaceID, who: who}
+}
+
+// RuleEngine is EngineOf for a workspace's rules.
+func (h *Handler) RuleEngine(workspaceID string) promql.QueryEngine {
+	return h.EngineOf(workspaceID, "rules")
+}
+
+type queued struct {
+	h              *Handler
+	workspace, who string
+}
+
+// NewInstantQuery implements promql.QueryEngine.
+func (e *queued) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
+	query, err := e.h.engine.NewInstantQuery(ctx, q, opts, qs, ts)
+	return e.wrap(query, err, LogEntry{Kind: "query", Query: qs, End: formatTime(ts)})
+}
+
+// NewRangeQuery implements promql.QueryEngine.
+func (e *queued) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, step time.Duration) (promql.Query, error) {
+	query, err := e.h.engine.NewRangeQuery(ctx, q, opts, qs, start, end, step)
+	return e.wrap(query, err, LogEntry{Kind: "query_range", Query: qs, Start: formatTime(start), End: formatTime(end), Step: step.String()})
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+func (e *queued) wrap(q promql.Query, err error, entry LogEntry) (promql.Query, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &queuedQuery{q, e, entry}, nil
+}
+
+type queuedQuery struct {
+	promql.Query
+	e     *queued
+	entry LogEntry
+}
+
+// Exec implements promql.Query.
+func (q *queuedQuery) Exec(ctx context.Context) *promql.Result {
+	h, entry := q.e.h, q.entry
+	entry.Time, entry.Workspace, entry.Who = h.cfg.now(), q.e.workspace, q.e.who
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	defer cancel()
+	leave, err := h.queue.enter(ctx, q.e.workspace)
+	admitted := h.cfg.now()
+	res := &promql.Result{}
+	req := new(request)
+	if err != nil {
+		h.metrics.rejected.WithLabelValues(q.e.workspace, refusal(err)).Inc()
+		res.Err = fmt.Errorf("query queue: %w", err)
+	} else {
+		defer leave()
+		res = q.Query.Exec(context.WithValue(ctx, requestKey{}, req))
+	}
+	entry.Queue, entry.Eval, entry.Status = admitted.Sub(entry.Time), h.cfg.now().Sub(admitted), http.StatusOK
+	for _, one := range req.queries {
+		entry.Samples, entry.Read, entry.Peak = one.samples, one.read, one.peak
+	}
+	if res.Err != nil {
+		entry.Error, entry.Status = res.Err.Error(), http.StatusUnprocessableEntity
+	}
+	h.metrics.queue.WithLabelValues(q.e.workspace).Add(entry.Queue.Seconds())
+	h.metrics.eval.WithLabelValues(q.e.workspace).Add(entry.Eval.Seconds())
+	h.metrics.samples.WithLabelValues(q.e.workspace).Add(float64(entry.Samples))
+	if h.cfg.Log != nil {
+		h.cfg.Log.LogQuery(entry)
+	}
+	return res
 }

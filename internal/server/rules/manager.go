@@ -20,8 +20,8 @@ import (
 
 // Config of a Manager. Zero values take the defaults named at the fields.
 type Config struct {
-	// Engine runs the rules' queries. Required.
-	Engine promql.QueryEngine
+	// Engine returns what runs the queries of a workspace's rules. Required.
+	Engine func(workspaceID string) promql.QueryEngine
 	// Open returns a workspace's samples to read, and a function that ends the
 	// use. Required.
 	Open func(ctx context.Context, workspaceID string) (storage.Queryable, func(), error)

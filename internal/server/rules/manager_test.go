@@ -75,7 +75,7 @@ func (s *server) start() {
 	s.engine = promql.NewEngine(promql.EngineOpts{Logger: logger, MaxSamples: 1e6, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
 	s.records = NewRecords(RecordsConfig{}, s.conn)
 	cfg := Config{
-		Engine: s.engine, Open: s.open, Write: s.ingest.ServeWorkspace, Registerer: s.reg,
+		Engine: func(string) promql.QueryEngine { return s.engine }, Open: s.open, Write: s.ingest.ServeWorkspace, Registerer: s.reg,
 		Notify: func(id string, alerts ...*notifier.Alert) {
 			require.Equal(t, s.ws.ID, id)
 			s.mu.Lock()

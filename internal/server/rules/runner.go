@@ -176,7 +176,7 @@ func (r *runner) query(ctx context.Context, expr string, t time.Time) (promql.Ve
 		return nil, canceled(err)
 	}
 	defer release()
-	return promrules.EngineQueryFunc(r.m.cfg.Engine, st)(ctx, expr, t)
+	return promrules.EngineQueryFunc(r.m.cfg.Engine(r.id), st)(ctx, expr, t)
 }
 
 // canceled makes the end of evaluation no failure of a rule.
