@@ -97,7 +97,7 @@ func podSessionName(cluster, pod string) string {
 	_, _ = rand.Read(b[:]) // never fails
 	clean := func(s string, most int) string {
 		s = strings.Map(func(r rune) rune {
-			if r < 0x80 && patternName.re.MatchString(string(r)) {
+			if r < 0x80 && patternName.re().MatchString(string(r)) {
 				return r
 			}
 			return '-'

@@ -213,7 +213,7 @@ func (s *Service) sessionPolicies(ctx context.Context, account string, c *Common
 	}
 	for _, arn := range c.PolicyARNs {
 		size += len(arn)
-		m := policyARN.FindStringSubmatch(arn)
+		m := policyARN().FindStringSubmatch(arn)
 		if m == nil {
 			return nil, fail(CodeValidation, "ARN %s is not valid.", quoted(arn))
 		}

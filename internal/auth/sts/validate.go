@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -28,19 +29,25 @@ var (
 	patternPolicy   = constraint(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`)
 	patternARN      = constraint(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{0085}\x{00A0}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}]+`)
 
-	roleARN   = regexp.MustCompile(`^arn:aws:iam::(\d{12}):role/(?:[\x21-\x7e]{1,510}/)?([\w+=,.@-]{1,64})$`)
-	policyARN = regexp.MustCompile(`^arn:aws:iam::(aws|\d{12}):policy/(?:[\x21-\x7e]{1,510}/)?[\w+=,.@-]{1,128}$`)
+	roleARN   = whenUsed(`^arn:aws:iam::(\d{12}):role/(?:[\x21-\x7e]{1,510}/)?([\w+=,.@-]{1,64})$`)
+	policyARN = whenUsed(`^arn:aws:iam::(aws|\d{12}):policy/(?:[\x21-\x7e]{1,510}/)?[\w+=,.@-]{1,128}$`)
 )
 
 // pattern is a constraint with the text that AWS shows for it.
 type pattern struct {
 	shown string
-	re    *regexp.Regexp
+	re    func() *regexp.Regexp
 }
 
 func constraint(s string) pattern {
 	shown := regexp.MustCompile(`\\x\{([0-9A-F]+)\}`).ReplaceAllString(s, `\u$1`)
-	return pattern{shown: shown, re: regexp.MustCompile(`^(?:` + s + `)$`)}
+	return pattern{shown: shown, re: whenUsed(`^(?:` + s + `)$`)}
+}
+
+// whenUsed compiles an expression when it is first used: those that count to
+// hundreds take a lot of memory, and every process of the program has this package.
+func whenUsed(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
 // violations collects what is wrong with a request, in AWS' words.
@@ -77,7 +84,7 @@ func (v *violations) textAs(shown, member, value string, least, most int, p patt
 	if n < least {
 		v.add(shown, member, "Member must have length greater than or equal to %d", least)
 	}
-	if p.re != nil && (!utf8.ValidString(value) || n <= most && !p.re.MatchString(value)) {
+	if p.re != nil && (!utf8.ValidString(value) || n <= most && !p.re().MatchString(value)) {
 		v.add(shown, member, "Member must satisfy regular expression pattern: %s", p.shown)
 	}
 }
@@ -199,7 +206,7 @@ func checkTagNames(tags []Tag, transitive []string) error {
 
 // splitRole returns account and name of a role's ARN.
 func splitRole(arn string) (account, name string, err error) {
-	m := roleARN.FindStringSubmatch(arn)
+	m := roleARN().FindStringSubmatch(arn)
 	if m == nil {
 		return "", "", fail(CodeValidation, "Request ARN is invalid")
 	}

@@ -51,13 +51,13 @@ type AssociateInput struct {
 
 func checkAssociation(r *associationRow) error {
 	switch {
-	case !validNamespace.MatchString(r.Namespace):
+	case !validNamespace().MatchString(r.Namespace):
 		return &InvalidError{"namespace", fmt.Sprintf("found %.100q, expected the name of a Kubernetes namespace", r.Namespace)}
-	case !validAccount.MatchString(r.ServiceAccount):
+	case !validAccount().MatchString(r.ServiceAccount):
 		return &InvalidError{"serviceAccount", fmt.Sprintf("found %.300q, expected the name of a Kubernetes service account", r.ServiceAccount)}
-	case len(r.RoleARN) > maxARN || !validRole.MatchString(r.RoleARN):
+	case len(r.RoleARN) > maxARN || !validRole().MatchString(r.RoleARN):
 		return &InvalidError{"roleArn", fmt.Sprintf("found %.300q, expected the ARN of a role", r.RoleARN)}
-	case r.TargetRoleARN != "" && (len(r.TargetRoleARN) > maxARN || !validRole.MatchString(r.TargetRoleARN)):
+	case r.TargetRoleARN != "" && (len(r.TargetRoleARN) > maxARN || !validRole().MatchString(r.TargetRoleARN)):
 		return &InvalidError{"targetRoleArn", fmt.Sprintf("found %.300q, expected the ARN of a role", r.TargetRoleARN)}
 	case len(r.Policy) > maxPolicy:
 		return &InvalidError{"policy", fmt.Sprintf("at most %d bytes are allowed", maxPolicy)}

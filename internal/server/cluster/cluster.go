@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -125,11 +126,11 @@ func ParseARN(arn string) (region, account, name, id string, ok bool) {
 		return "", "", "", "", false
 	}
 	if name, ok := strings.CutPrefix(parts[5], "cluster/"); ok {
-		return parts[3], parts[4], name, "", validName.MatchString(name)
+		return parts[3], parts[4], name, "", validName().MatchString(name)
 	}
 	rest, ok := strings.CutPrefix(parts[5], "podidentityassociation/")
 	name, id, found := strings.Cut(rest, "/")
-	return parts[3], parts[4], name, id, ok && found && validName.MatchString(name) && validID.MatchString(id)
+	return parts[3], parts[4], name, id, ok && found && validName().MatchString(name) && validID.MatchString(id)
 }
 
 // NotFoundError says that there is no such record.
@@ -204,20 +205,26 @@ const (
 )
 
 var (
-	validName    = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
+	validName    = whenUsed(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
 	validID      = regexp.MustCompile(`^a-[0-9a-z]{17}$`)
 	validTag     = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
-	validVersion = regexp.MustCompile(`^[0-9A-Za-z.+_-]{0,64}$`)
-	validRole    = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
+	validVersion = whenUsed(`^[0-9A-Za-z.+_-]{0,64}$`)
+	validRole    = whenUsed(`^arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
 	// A label and a subdomain of DNS, as Kubernetes names namespaces and
 	// service accounts.
-	validNamespace = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	validAccount   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	validNamespace = whenUsed(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	validAccount   = whenUsed(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 )
+
+// whenUsed compiles an expression when it is first used: those that count to
+// hundreds take a lot of memory, and every process of the program has this package.
+func whenUsed(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // check cleans a registration and says what is wrong with it.
 func (r *Registration) check() error {
-	if !validVersion.MatchString(r.Version) {
+	if !validVersion().MatchString(r.Version) {
 		return &InvalidError{"version", fmt.Sprintf("found %q, expected a version of Kubernetes such as 1.34", r.Version)}
 	}
 	if r.Issuer == "" {
@@ -235,7 +242,7 @@ func (r *Registration) check() error {
 	if err := checkCA(r.CA); err != nil {
 		return err
 	}
-	if r.Connector.RoleARN != "" && !validRole.MatchString(r.Connector.RoleARN) {
+	if r.Connector.RoleARN != "" && !validRole().MatchString(r.Connector.RoleARN) {
 		return &InvalidError{"connectorConfig.roleArn", fmt.Sprintf("'%s' is not the ARN of a role", r.Connector.RoleARN)}
 	}
 	if len(r.Connector.Provider) > 32 {

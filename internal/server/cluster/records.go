@@ -88,7 +88,7 @@ type RegisterInput struct {
 // Register records a cluster. The same client token with the same input returns
 // the record made before.
 func (s *Service) Register(ctx context.Context, account string, in RegisterInput) (*Cluster, error) {
-	if !validName.MatchString(in.Name) {
+	if !validName().MatchString(in.Name) {
 		return nil, &InvalidError{"name", "allowed are 1 to 100 letters, digits, '-' and '_', the first a letter or digit"}
 	}
 	if err := in.Registration.check(); err != nil {

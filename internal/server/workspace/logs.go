@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +59,7 @@ func (d LogDestination) URL() (string, bool) {
 // folder of logs and with slashes: account, group, ".log". It stays in that
 // folder whatever the group is called.
 func (d LogDestination) File() (string, bool) {
-	m := validLogGroup.FindStringSubmatch(d.Target)
+	m := validLogGroup().FindStringSubmatch(d.Target)
 	if m == nil {
 		return "", false
 	}
@@ -77,7 +76,7 @@ func (d LogDestination) File() (string, bool) {
 const maxFileName = 200
 
 // validLogGroup has region, account and name as groups.
-var validLogGroup = regexp.MustCompile(`^arn:aws[a-z0-9-]*:logs:([a-z0-9-]+):([0-9]{12}):log-group:([A-Za-z0-9._#/-]{1,512}):\*$`)
+var validLogGroup = whenUsed(`^arn:aws[a-z0-9-]*:logs:([a-z0-9-]+):([0-9]{12}):log-group:([A-Za-z0-9._#/-]{1,512}):\*$`)
 
 // LogSinks deliver logs. They ask for the destinations in Settings.
 type LogSinks interface {
@@ -211,7 +210,7 @@ func (s *Service) checkDestination(account string, kind LogKind, d LogDestinatio
 	if d.QSPThreshold < 0 {
 		return &InvalidError{field, "filters.qspThreshold must not be negative"}
 	}
-	if m := validLogGroup.FindStringSubmatch(d.Target); m != nil {
+	if m := validLogGroup().FindStringSubmatch(d.Target); m != nil {
 		if m[1] != s.cfg.Region || m[2] != account {
 			return &InvalidError{field, fmt.Sprintf("'%s' is not a log group of account %s in %s", d.Target, account, s.cfg.Region)}
 		}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -135,7 +136,7 @@ func (r *scraperRow) set(s *Scraper) {
 }
 
 // ValidScraperID reports whether id has the form of a scraper's id.
-func ValidScraperID(id string) bool { return validScraperID.MatchString(id) }
+func ValidScraperID(id string) bool { return validScraperID().MatchString(id) }
 
 // errNoRunner answers to those who want scrapers where there are none.
 var errNoRunner = &RefusedError{"This server runs no scrapers. Run a collector in the cluster, or have the server's scrapers switched on."}
@@ -164,12 +165,18 @@ func (s *Service) checkDestinationOf(ctx context.Context, db bun.IDB, account, a
 }
 
 var (
-	validScraperAlias = regexp.MustCompile(`^[0-9A-Za-z][-.0-9A-Z_a-z]{0,99}$`)
-	validScraperID    = regexp.MustCompile(`^s-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	validClusterARN   = regexp.MustCompile(`^arn:aws[-a-z]*:eks:[-a-z0-9]+:[0-9]{12}:cluster/[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
-	validSubnet       = regexp.MustCompile(`^subnet-[0-9a-z]{1,248}$`)
-	validGroup        = regexp.MustCompile(`^sg-[0-9a-z]{1,252}$`)
+	validScraperAlias = whenUsed(`^[0-9A-Za-z][-.0-9A-Z_a-z]{0,99}$`)
+	validScraperID    = whenUsed(`^s-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	validClusterARN   = whenUsed(`^arn:aws[-a-z]*:eks:[-a-z0-9]+:[0-9]{12}:cluster/[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
+	validSubnet       = whenUsed(`^subnet-[0-9a-z]{1,248}$`)
+	validGroup        = whenUsed(`^sg-[0-9a-z]{1,252}$`)
 )
+
+// whenUsed compiles an expression when it is first used: those that count to
+// hundreds take a lot of memory, and every process of the program has this package.
+func whenUsed(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // maxScrapeConfiguration bounds a scraper's configuration in bytes.
 const maxScrapeConfiguration = 512 << 10
@@ -178,15 +185,15 @@ const maxScrapeConfiguration = 512 << 10
 func checkScraper(sc *Scraper) error {
 	src := sc.Source
 	switch {
-	case sc.Alias != "" && !validScraperAlias.MatchString(sc.Alias):
+	case sc.Alias != "" && !validScraperAlias().MatchString(sc.Alias):
 		return &InvalidError{"alias", "allowed are 1 to 100 letters, digits and -._, a letter or digit first"}
 	case len(sc.Configuration) == 0 || len(sc.Configuration) > maxScrapeConfiguration:
 		return &InvalidError{"scrapeConfiguration.configurationBlob", fmt.Sprintf("%d bytes, allowed are 1 to %d", len(sc.Configuration), maxScrapeConfiguration)}
-	case !validClusterARN.MatchString(src.ClusterARN):
+	case !validClusterARN().MatchString(src.ClusterARN):
 		return &InvalidError{"source.eksConfiguration.clusterArn", fmt.Sprintf("'%.200s' is not the ARN of a cluster", src.ClusterARN)}
-	case len(src.SubnetIDs) < 1 || len(src.SubnetIDs) > 5 || !all(src.SubnetIDs, validSubnet):
+	case len(src.SubnetIDs) < 1 || len(src.SubnetIDs) > 5 || !all(src.SubnetIDs, validSubnet()):
 		return &InvalidError{"source.eksConfiguration.subnetIds", "allowed are 1 to 5 such as subnet-0a1b2c"}
-	case len(src.SecurityGroupIDs) > 5 || !all(src.SecurityGroupIDs, validGroup):
+	case len(src.SecurityGroupIDs) > 5 || !all(src.SecurityGroupIDs, validGroup()):
 		return &InvalidError{"source.eksConfiguration.securityGroupIds", "allowed are up to 5 such as sg-0a1b2c"}
 	}
 	return checkTags(sc.Tags)
