@@ -77,6 +77,7 @@ type Collector struct {
 	sharing  *sharing
 	jobs     atomic.Pointer[jobSettings]
 	pressure pressure
+	read     atomic.Pointer[filesSum] // see lastRead
 }
 
 // runningEndpoint is a sender and how to stop it.

@@ -16,7 +16,10 @@ import (
 
 // spareHeap is how much the heap of a collector may grow between collections,
 // see memory.Pace.
-const spareHeap = 4 << 20
+const spareHeap = 3 << 20
+
+// idleHeap is how much of the heap may be free and not given back.
+const idleHeap = 3 << 20
 
 // pressure knows whether the heap is above the bounds that a memory_limiter set.
 type pressure struct {
@@ -107,19 +110,49 @@ func boundQueue(cfg *otelconf.Config, limit int64) {
 // keepSmall lets the process give back what it does not need, until ctx ends.
 func keepSmall(ctx context.Context, log *slog.Logger) {
 	go memory.Pace(ctx, spareHeap)
-	// Soon after the start, when clients and the first targets are set up, again
-	// when everything has run for a while, and then now and then: what a burst
-	// took would otherwise come back very slowly.
-	for wait := 10 * time.Second; ; wait = min(4*wait, 5*time.Minute) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
+	go forgetProgram(ctx, log)
+	// What a burst took would otherwise come back very slowly.
+	for wait := 10 * time.Second; pause(ctx, wait); wait = time.Minute {
+		if memory.Idle() > idleHeap {
+			debug.FreeOSMemory()
 		}
-		debug.FreeOSMemory()
-		if err := memory.ForgetProgram(); err != nil {
+	}
+}
+
+// forgetProgram gives back the pages of the program that only starting up needed:
+// soon after the start, when clients and the first targets are set up, again when
+// everything has run for a while, and then now and then.
+func forgetProgram(ctx context.Context, log *slog.Logger) {
+	for wait := 10 * time.Second; pause(ctx, wait); wait = min(4*wait, 5*time.Minute) {
+		err := memory.FineConstants()
+		if err == nil {
+			err = memory.ForgetProgram()
+		}
+		if err != nil {
 			log.Debug("pages of the program stay in memory", "err", err)
 			return
 		}
 	}
+}
+
+// pause waits and reports whether ctx still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// profileMemory has the runtime sample allocations only while somebody can ask
+// for them: the table takes more than a megabyte.
+func profileMemory(wanted bool) {
+	rate := 0
+	if wanted {
+		rate = 512 << 10 // the runtime's default
+	}
+	runtime.MemProfileRate = rate
 }

@@ -14,8 +14,11 @@ import (
 // links, network file systems.
 const watchEvery = 5 * time.Second
 
+// filesSum says what files hold.
+type filesSum = [sha256.Size]byte
+
 // filesDigest is the content of the files, and which ones the patterns match.
-func filesDigest(files, patterns []string) [sha256.Size]byte {
+func filesDigest(files, patterns []string) filesSum {
 	var all []string
 	for _, p := range patterns {
 		found, _ := filepath.Glob(p) // a bad pattern was refused when it was read
@@ -32,12 +35,13 @@ func filesDigest(files, patterns []string) [sha256.Size]byte {
 			h.Write(sum[:])
 		}
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return filesSum(h.Sum(nil))
 }
 
 // watchFiles calls reload when what files returns has other content, once it has
-// stayed the same for one more look: files are written bit by bit.
-func watchFiles(ctx context.Context, files func() (files, patterns []string), reload func()) {
+// stayed the same for one more look: files are written bit by bit. What another
+// reload has read in the meantime, as known says, needs no further one.
+func watchFiles(ctx context.Context, files func() (files, patterns []string), known func() *filesSum, reload func()) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	loaded := filesDigest(files())
@@ -49,6 +53,9 @@ func watchFiles(ctx context.Context, files func() (files, patterns []string), re
 		case <-tick.C:
 		}
 		now := filesDigest(files())
+		if k := known(); k != nil && *k == now {
+			loaded = now
+		}
 		if now != loaded && now == last {
 			reload()
 			// A reload can name other files, and a failed one is not repeated.

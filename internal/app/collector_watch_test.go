@@ -22,10 +22,11 @@ func TestWatchFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var reloads atomic.Int32
+		var known atomic.Pointer[filesSum]
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			watchFiles(ctx, func() ([]string, []string) { return []string{main}, []string{filepath.Join(dir, "*.yml")} }, func() { reloads.Add(1) })
+			watchFiles(ctx, func() ([]string, []string) { return []string{main}, []string{filepath.Join(dir, "*.yml")} }, known.Load, func() { reloads.Add(1) })
 		}()
 		wait := func() int { time.Sleep(3 * watchEvery); synctest.Wait(); return int(reloads.Load()) }
 		require.Zero(t, wait(), "nothing changed")
@@ -47,6 +48,12 @@ func TestWatchFiles(t *testing.T) {
 		}
 		require.EqualValues(t, 4, reloads.Load())
 		require.Equal(t, 5, wait())
+		write("v1", "read for another reason")
+		sum := filesDigest([]string{main}, []string{filepath.Join(dir, "*.yml")})
+		known.Store(&sum)
+		require.Equal(t, 5, wait(), "that needs no reload of its own")
+		write("v1", "and changed again")
+		require.Equal(t, 6, wait())
 		cancel()
 		<-done
 	})

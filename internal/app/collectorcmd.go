@@ -227,6 +227,7 @@ func (f collectorFlags) builtIn() (*otelconf.Config, error) {
 // runCollector runs a collector as a process of its own.
 func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, logger *slog.Logger) error {
 	useKubeLog(logger)
+	useStandardLog(logger)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	limit := useLimit(logger)
@@ -238,6 +239,7 @@ func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, l
 		return cfg, err
 	}
 	boundQueue(cfg, limit)
+	profileMemory(cfg.PprofAddress != "")
 	deps := CollectorDeps{Logger: logger, Registerer: reg, Gatherer: reg, DrainTimeout: f.drain}
 	if f.handOut.Listen != "" {
 		deps.HandOut = &f.handOut
@@ -251,7 +253,7 @@ func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, l
 	defer stop()
 	go keepSmall(background, logger)
 	changed := make(chan struct{}, 1)
-	go watchFiles(background, c.files, func() {
+	go watchFiles(background, c.files, c.lastRead, func() {
 		select {
 		case changed <- struct{}{}:
 		default: // one is due already
@@ -281,6 +283,10 @@ func runCollector(ctx context.Context, cfg *otelconf.Config, f collectorFlags, l
 	<-reloads
 	return err
 }
+
+// lastRead returns what the files held when a reload read them last, or nil where
+// that is not certain.
+func (c *Collector) lastRead() *filesSum { return c.read.Load() }
 
 // files returns what the running configuration was read from.
 func (c *Collector) files() (files, patterns []string) {
@@ -313,13 +319,18 @@ func (c *Collector) announce(cfg *otelconf.Config) {
 // reloadFrom reads the configuration again and puts it in place; if it is bad
 // the running one stays.
 func (c *Collector) reloadFrom(load func() (*otelconf.Config, error)) {
+	before := filesDigest(c.files())
 	cfg, err := load()
 	if err == nil {
 		err = c.Reload(cfg)
+	}
+	if after := filesDigest(c.files()); after == before {
+		c.read.Store(&after)
 	}
 	if err != nil {
 		c.log.Error("reload failed, the former configuration stays", "err", err)
 		return
 	}
+	profileMemory(cfg.PprofAddress != "")
 	c.announce(cfg)
 }

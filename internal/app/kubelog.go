@@ -1,6 +1,7 @@
 package app
 
 import (
+	"log"
 	"log/slog"
 	"sync"
 
@@ -15,6 +16,13 @@ func useKubeLog(logger *slog.Logger) {
 	logger = logger.With("component", "kubernetes-client")
 	klog.SetSlogLogger(logger)
 	rest.SetDefaultWarningHandler(&kubeWarnings{log: logger})
+}
+
+// useStandardLog sends to our logger what packages say to Go's own, which is the
+// whole process' too: net/http's clients do so of answers that nobody asked for.
+func useStandardLog(logger *slog.Logger) {
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(logger.With("component", "go").Handler(), slog.LevelWarn).Writer())
 }
 
 // kubeWarnings logs each different warning once.

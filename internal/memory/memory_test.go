@@ -40,7 +40,7 @@ func TestPercent(t *testing.T) {
 	for _, c := range []struct {
 		live int64
 		want int
-	}{{0, 100}, {10 << 20, 92}, {80 << 20, 22}, {1 << 30, 13}} {
+	}{{0, 100}, {10 << 20, 88}, {80 << 20, 18}, {1 << 30, 9}} {
 		if got := percent(c.live, 8<<20, 1); got != c.want {
 			t.Errorf("%d live: %d, want %d", c.live, got, c.want)
 		}
@@ -99,7 +99,7 @@ func TestEffort(t *testing.T) {
 	if f := pass(3, 2); f != 1 {
 		t.Errorf("little effort: factor %g", f)
 	}
-	if p, more := percent(300<<20, 4<<20, 1), percent(300<<20, 4<<20, 4); p != 13 || more != 4*p {
+	if p, more := percent(300<<20, 4<<20, 1), percent(300<<20, 4<<20, 4); p != 9 || more != 36 {
 		t.Errorf("percentages %d and %d", p, more)
 	}
 	if c, s := collections(); s == 0 {

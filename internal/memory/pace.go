@@ -9,7 +9,7 @@ import (
 
 // Bounds of the garbage collector's target percentage.
 const (
-	leastPercent = 12
+	leastPercent = 8
 	mostPercent  = 100
 )
 
@@ -20,7 +20,7 @@ const (
 )
 
 // Pace sets the garbage collector's target percentage again and again, until
-// ctx ends, so that the heap grows by spare bytes, and an eighth of what is live,
+// ctx ends, so that the heap grows by spare bytes, and a twelfth of what is live,
 // before the next collection. The usual rule lets it double, which a process
 // that allocates little per second pays for with memory that it never needs.
 // One that allocates much, as with thousands of connections, would collect all
@@ -54,15 +54,15 @@ func Pace(ctx context.Context, spare int64) {
 // room that it needs at the least.
 func percent(live, spare int64, factor float64) int {
 	live = max(live, 1<<20)
-	p := int(factor * float64(100*(spare+live/8)/live))
+	p := int(factor * float64(100*(spare+live/12)/live))
 	return max(leastPercent, min(mostPercent, p))
 }
 
 // The share of the process' time that may go into collecting before the heap is
 // given more room, and the share below which it is taken back.
 const (
-	muchEffort   = 0.20
-	littleEffort = 0.10
+	muchEffort   = 0.12
+	littleEffort = 0.06
 )
 
 // markCost is about what the garbage collector takes to look at a byte. What the
@@ -109,6 +109,14 @@ func collections() (cycles, scanned uint64) {
 	s := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}, {Name: "/gc/scan/total:bytes"}}
 	metrics.Read(s)
 	return s[0].Value.Uint64(), s[1].Value.Uint64()
+}
+
+// Idle returns the bytes of the heap that hold nothing and have not been given back
+// to the system.
+func Idle() int64 {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}}
+	metrics.Read(s)
+	return int64(s[0].Value.Uint64())
 }
 
 // Heap returns the bytes of the heap that are in use or not yet swept.

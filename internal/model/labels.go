@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"math/bits"
+	"unsafe"
 )
 
 // Labels is the label sets of a list of series, as small as it can be while
@@ -18,16 +19,34 @@ type Labels struct {
 	ends   []uint32 // end in text, by label number
 	runs   []byte   // of all series, one after the other
 	series []uint32 // end in runs, by series
+
+	packed  *packed // at rest: all of the above
+	lineage *lineage
 }
 
 // Len returns how many series there are.
-func (l Labels) Len() int { return len(l.series) }
+func (l Labels) Len() int {
+	if l.packed != nil {
+		return l.packed.series
+	}
+	return len(l.series)
+}
 
 // Distinct returns how many distinct labels there are; their numbers are below.
-func (l Labels) Distinct() int { return len(l.ends) }
+func (l Labels) Distinct() int {
+	if l.packed != nil {
+		return l.packed.distinct
+	}
+	return len(l.ends)
+}
 
 // Bytes returns the memory that the lists take.
-func (l Labels) Bytes() int { return cap(l.text) + 4*cap(l.ends) + cap(l.runs) + 4*cap(l.series) }
+func (l Labels) Bytes() int {
+	if l.packed != nil {
+		return cap(l.packed.data) + int(unsafe.Sizeof(*l.packed))
+	}
+	return cap(l.text) + 4*cap(l.ends) + cap(l.runs) + 4*cap(l.series)
+}
 
 // Runs returns a series' labels for NextRun. The bytes must not be changed.
 func (l Labels) Runs(series int) []byte {
@@ -86,8 +105,10 @@ func stringField(b []byte) (s, rest []byte) {
 	return b[:n], b[n:]
 }
 
-// Append appends a series' labels to dst, as strings of their own.
+// Append appends a series' labels to dst, as strings of their own. A packed list
+// is opened for it; who asks for more than one series opens it first.
 func (l Labels) Append(dst []Label, series int) []Label {
+	l = l.Open(nil)
 	for runs := l.Runs(series); len(runs) > 0; {
 		var first, count int
 		first, count, runs = NextRun(runs)
@@ -102,6 +123,7 @@ func (l Labels) Append(dst []Label, series int) []Label {
 // MarshalAppend appends a form of the list for storing that UnmarshalLabels
 // reads.
 func (l Labels) MarshalAppend(dst []byte) []byte {
+	l = l.Open(nil)
 	lengths := func(ends []uint32) {
 		dst = binary.AppendUvarint(dst, uint64(len(ends)))
 		last := uint32(0)
@@ -241,14 +263,19 @@ type LabelsBuilder struct {
 	numbers []uint32 // of the series that is being added
 	encoded []byte   // the label that is looked for
 	rested  bool     // it has been at rest, and grows slowly
+	awake   bool     // it is not at rest
 }
 
 // Labels returns the list so far.
 func (b *LabelsBuilder) Labels() Labels {
 	l := b.l
+	if b.l.lineage == nil {
+		b.l.lineage = new(lineage)
+	}
 	return Labels{
 		text: l.text[:len(l.text):len(l.text)], ends: l.ends[:len(l.ends):len(l.ends)],
 		runs: l.runs[:len(l.runs):len(l.runs)], series: l.series[:len(l.series):len(l.series)],
+		packed: l.packed, lineage: b.l.lineage,
 	}
 }
 
@@ -258,6 +285,7 @@ func (b *LabelsBuilder) Len() int { return b.l.Len() }
 // Append adds a series, also if there is one with the same labels, and returns
 // its number. The labels must be sorted by name; the strings are copied.
 func (b *LabelsBuilder) Append(ls []Label) int {
+	b.wake()
 	b.appendRuns(ls)
 	return b.commit()
 }
@@ -265,6 +293,7 @@ func (b *LabelsBuilder) Append(ls []Label) int {
 // Add returns the number of the series with the labels, and whether it had to
 // be added. The labels must be sorted by name; the strings are copied.
 func (b *LabelsBuilder) Add(ls []Label) (series int, added bool) {
+	b.wake()
 	runs := b.appendRuns(ls)
 	if n := b.lookup(runs); n >= 0 {
 		b.l.runs = b.l.runs[:len(b.l.runs)-len(runs)]
@@ -275,6 +304,7 @@ func (b *LabelsBuilder) Add(ls []Label) (series int, added bool) {
 
 // Find returns the number of the series with the labels, or -1.
 func (b *LabelsBuilder) Find(ls []Label) int {
+	b.wake()
 	b.numbers = b.numbers[:0]
 	for _, l := range ls {
 		n, ok := b.find(l)
@@ -373,12 +403,25 @@ func (b *LabelsBuilder) hash(p []byte) uint64 {
 	return maphash.Bytes(b.seed, p)
 }
 
-// Rest gives back what only adding needs, and what growing has left over. The
-// next Append makes it anew.
+// Rest gives back what only adding needs, and packs the list. The next Append
+// or Find opens it again.
 func (b *LabelsBuilder) Rest() {
-	b.label, b.sets, b.numbers, b.encoded, b.rested = index{}, index{}, nil, nil, true
+	b.label, b.sets, b.numbers, b.encoded, b.rested, b.awake = index{}, index{}, nil, nil, true, false
+	if b.l = b.l.pack(); b.l.packed != nil {
+		return
+	}
 	b.l.text, b.l.runs = fit(b.l.text), fit(b.l.runs)
 	b.l.ends, b.l.series = fit(b.l.ends), fit(b.l.series)
+}
+
+// Awake reports whether something was looked up or added since the last Rest.
+func (b *LabelsBuilder) Awake() bool { return b.awake }
+
+func (b *LabelsBuilder) wake() {
+	b.awake = true
+	if b.l.packed != nil {
+		b.l = b.l.Open(nil)
+	}
 }
 
 // fit returns s without room to grow, if that saves an eighth or more.

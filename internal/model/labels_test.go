@@ -67,6 +67,94 @@ func TestLabels(t *testing.T) {
 	checkSeries(t, back, want)
 }
 
+func TestPacked(t *testing.T) {
+	var room Room
+	for _, n := range []int{0, 1, 2, 30, 3000} {
+		want := randomSeries(n)
+		if n > 2 {
+			want[1] = nil
+		}
+		var b LabelsBuilder
+		for _, ls := range want {
+			b.Append(ls)
+		}
+		open := b.Labels()
+		if b.Rest(); b.Awake() {
+			t.Fatal("it is awake")
+		}
+		l := b.Labels()
+		if l.Packed() != (n >= 30) {
+			t.Errorf("%d series, packed: %v", n, l.Packed())
+		}
+		if n >= 30 && l.Bytes() > open.Bytes()*3/5 {
+			t.Errorf("%d series take %d bytes packed, %d open", n, l.Bytes(), open.Bytes())
+		}
+		if l.Distinct() != open.Distinct() || !l.Extends(open) || l.Extends(early(n)) {
+			t.Errorf("%d series: %d distinct labels, want %d", n, l.Distinct(), open.Distinct())
+		}
+		for range 2 {
+			checkSeries(t, l.Open(&room), want)
+		}
+		more := []Label{{"__name__", "another"}}
+		if at, added := b.Add(more); at != n || !added || !b.Awake() {
+			t.Fatalf("added as %d: %v", at, added)
+		}
+		checkSeries(t, b.Labels().Open(&room), append(want[:n:n], more))
+		checkSeries(t, l.Open(&room), want)
+		stored, _, err := UnmarshalLabels(l.MarshalAppend(nil))
+		if err != nil || stored.Extends(l) {
+			t.Fatal("stored: ", err)
+		}
+		checkSeries(t, stored, want)
+	}
+}
+
+// early is a list of another builder.
+func early(n int) Labels {
+	var b LabelsBuilder
+	for _, ls := range randomSeries(n) {
+		b.Append(ls)
+	}
+	return b.Labels()
+}
+
+func TestOpenAllocatesNothing(t *testing.T) {
+	var lists [2]Labels
+	for i := range lists {
+		var b LabelsBuilder
+		for _, ls := range randomSeries(1000 + i) {
+			b.Append(ls)
+		}
+		b.Rest()
+		lists[i] = b.Labels()
+	}
+	var room Room
+	if n := testing.AllocsPerRun(20, func() {
+		lists[1].Open(&room)
+		lists[0].Open(&room)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	var builder LabelsBuilder
+	for _, ls := range randomSeries(2000) {
+		builder.Append(ls)
+	}
+	before := builder.Labels().Bytes()
+	builder.Rest()
+	l := builder.Labels()
+	var rooms [1]Room
+	for b.Loop() {
+		rooms[0].of = nil
+		l.Open(&rooms[0])
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/series")
+	b.ReportMetric(float64(l.Bytes())/2000, "B/series")
+	b.ReportMetric(float64(before)/2000, "B/series-open")
+}
+
 func TestLabelsAdd(t *testing.T) {
 	var b LabelsBuilder
 	known := map[string]int{}
@@ -123,5 +211,6 @@ func FuzzUnmarshalLabels(f *testing.F) {
 			t.Fatalf("reading it back: %v, rest %q", err, rest)
 		}
 		checkSeries(t, again, all)
+		checkSeries(t, l.pack().Open(nil), all)
 	})
 }

@@ -133,6 +133,36 @@ func closeMessage(b []byte, from, room int) []byte {
 	return b
 }
 
+// CustomBuckets reports whether an encoded Histogram has buckets with boundaries
+// of its own. Remote write 1.0 has no field for them; Prometheus does not send
+// such histograms in it.
+func CustomBuckets(msg []byte) bool {
+	const tagSchema, customSchema = 4 << 3, -53
+	for len(msg) > 0 {
+		tag, n := binary.Uvarint(msg)
+		if n <= 0 {
+			return false
+		}
+		msg = msg[n:]
+		switch tag & 7 {
+		case 0:
+			v, n := binary.Uvarint(msg)
+			if n <= 0 {
+				return false
+			}
+			if tag == tagSchema {
+				return int64(v>>1)^-int64(v&1) == customSchema
+			}
+			msg = msg[n:]
+		case 1:
+			msg = msg[min(8, len(msg)):]
+		default: // fields with a length come after the schema
+			return false
+		}
+	}
+	return false
+}
+
 func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
 // AppendSnappy appends src as a snappy block and returns the longer slice.

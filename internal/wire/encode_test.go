@@ -380,3 +380,29 @@ func TestAppendSnappyKeepsWhatIsThere(t *testing.T) {
 		require.Equal(t, src, got)
 	}
 }
+
+func TestCustomBuckets(t *testing.T) {
+	for name, c := range map[string]struct {
+		h    prompb.Histogram
+		want bool
+	}{
+		"exponential": {prompb.FromIntHistogram(1, &histogram.Histogram{Schema: 3, Count: 5, Sum: 2, ZeroThreshold: 1e-128, PositiveSpans: []histogram.Span{{Offset: 1, Length: 1}}, PositiveBuckets: []int64{5}}), false},
+		"coarse":      {prompb.FromIntHistogram(1, &histogram.Histogram{Schema: -4, Count: 5, Sum: 2}), false},
+		"empty":       {prompb.FromIntHistogram(1, &histogram.Histogram{}), false},
+		"custom": {prompb.FromIntHistogram(1, &histogram.Histogram{
+			Schema: histogram.CustomBucketsSchema, Count: 5, Sum: 2, CustomValues: []float64{1, 2},
+			PositiveSpans: []histogram.Span{{Length: 1}}, PositiveBuckets: []int64{5},
+		}), true},
+		"custom floats": {prompb.FromFloatHistogram(1, &histogram.FloatHistogram{
+			Schema: histogram.CustomBucketsSchema, Count: 5, Sum: 2, CustomValues: []float64{1, 2},
+			PositiveSpans: []histogram.Span{{Length: 1}}, PositiveBuckets: []float64{5},
+		}), true},
+	} {
+		msg, err := c.h.Marshal()
+		require.NoError(t, err)
+		require.Equal(t, c.want, CustomBuckets(msg), name)
+		for n := range msg {
+			CustomBuckets(msg[:n]) // also of what is cut off
+		}
+	}
+}

@@ -214,15 +214,15 @@ func (q *Queue) reshape(g *generation, s *model.Shape) {
 
 // related reports whether one shape's list of series is a prefix of the other's.
 func related(a, b *model.Shape) bool {
-	if a == b {
+	if a == b || a.Labels.Extends(b.Labels) {
 		return true
 	}
-	if n := min(a.Labels.Distinct(), b.Labels.Distinct()); n > 0 &&
-		!bytes.Equal(a.Labels.Encoded(0, n), b.Labels.Encoded(0, n)) {
+	x, y := a.Labels.Open(nil), b.Labels.Open(nil)
+	if n := min(x.Distinct(), y.Distinct()); n > 0 && !bytes.Equal(x.Encoded(0, n), y.Encoded(0, n)) {
 		return false
 	}
-	for i := range min(a.Slots(), b.Slots()) {
-		if !bytes.Equal(a.Labels.Runs(i), b.Labels.Runs(i)) {
+	for i := range min(x.Len(), y.Len()) {
+		if !bytes.Equal(x.Runs(i), y.Runs(i)) {
 			return false
 		}
 	}

@@ -61,7 +61,7 @@ type cache struct {
 	own       []ownTime // by slot; nil until a sample has a time of its own
 	families  []unique.Handle[model.Family]
 	family    []uint16               // by slot, as in model.Shape
-	retold    bool                   // the families have changed since the last shape
+	retold    bool                   // there is to be a new shape, also if no series is new
 	exemplars map[int32]seenExemplar // by slot; nil until there is one
 	starts    map[int32]begun        // when series began, by slot; nil until one says
 
@@ -76,6 +76,8 @@ type cache struct {
 	stamp       uint16 // of this pass
 	live        int    // series of the target that have not ended
 	calm        int    // good passes since something was new
+	wakeful     uint8  // see patience
+	restedAt    int    // number of the pass after which it came to rest last, or 0
 	fitted      bool   // it has been at rest, and grows slowly
 	restless    int    // good passes in a row whose order was another
 
@@ -341,17 +343,45 @@ func (c *cache) settle() {
 	} else if c.restless = 0; c.next < len(c.lines) {
 		c.lines, c.table = c.lines[:c.next], nil
 	}
-	if c.calm++; c.added {
+	if c.added {
 		c.calm = 0
+	} else {
+		c.calm++
 	}
-	const soon = 3
-	if c.calm == soon {
-		c.labels.Rest()
-		c.fitted = true
-		c.lines, c.flags, c.family = fit(c.lines), fit(c.flags), fit(c.family)
-		if c.restless == 0 {
-			c.table = nil
-		}
+	if c.calm >= c.patience() {
+		c.rest()
+	}
+}
+
+// longestPatience bounds how many passes without anything new come before a target
+// is at rest.
+const longestPatience = 8
+
+// patience is how many good passes without anything new it takes this time. Most
+// targets are soon themselves again after something new; those that hardly are at
+// rest before the next new thing comes are left alone for longer, for waking up
+// costs about as much as a pass.
+func (c *cache) patience() int { return 1 << c.wakeful }
+
+// rest lets go of what a target only needs when something is new.
+func (c *cache) rest() {
+	if c.restless == 0 {
+		c.table = nil
+	}
+	if !c.labels.Awake() {
+		return
+	}
+	if rested := int(c.pass) - c.restedAt; rested > 4*longestPatience {
+		c.wakeful = 0
+	} else if c.restedAt > 0 && c.patience() < longestPatience {
+		c.wakeful++
+	}
+	c.restedAt = int(c.pass)
+	c.lines, c.flags, c.family, c.own = fit(c.lines), fit(c.flags), fit(c.family), fit(c.own)
+	c.fitted = true
+	c.labels.Rest()
+	if c.labels.Labels().Packed() {
+		c.retold = true // so that the shape has them so, too
 	}
 }
 
@@ -435,7 +465,7 @@ func (c *cache) frame() *model.Frame {
 func (c *cache) end(at int64, state *passState, heirs []*cache) *model.Frame {
 	c.begin(at, state)
 	defer func() { c.passState = nil }()
-	list, n := c.labels.Labels(), 0
+	list, n := c.labels.Labels().Open(nil), 0
 	var ls []model.Label
 	for i, f := range c.flags {
 		if f&live == 0 {
@@ -470,7 +500,7 @@ func (c *cache) compact(generation func() uint64) {
 	if old.own != nil {
 		c.own = []ownTime{}
 	}
-	list := old.labels.Labels()
+	list := old.labels.Labels().Open(nil)
 	moved := make([]int32, len(old.flags))
 	var ls []model.Label
 	move := func(id int32) int32 {

@@ -330,14 +330,64 @@ func TestSteadyStateDoesNotAllocatePerSample(t *testing.T) {
 	sp, c := testSpec(t), newCache(1, 1, "j")
 	pg := bigPage(2000, rand.New(rand.NewPCG(1, 1)))
 	now := time.Now().UnixMilli()
-	pass(c, sp, now, pg)
+	for range 3 {
+		now += 15000
+		pass(c, sp, now, pg)
+	}
 	shape := c.shape
+	require.True(t, shape.Labels.Packed(), "it is at rest")
 	allocs := testing.AllocsPerRun(20, func() {
 		now += 15000
 		pass(c, sp, now, pg)
 	})
 	require.Same(t, shape, c.shape)
 	require.Less(t, allocs, 60.0, "a handful per page of 2000 samples")
+}
+
+// TestRest: a target is at rest soon after something new, unless something new comes
+// all the time; its shapes say the same in both states.
+func TestRest(t *testing.T) {
+	sp, c := testSpec(t), newCache(1, 1, "j")
+	pg := bigPage(100, rand.New(rand.NewPCG(1, 1)))
+	now, news := time.Now().UnixMilli(), 0
+	seen := []string{}
+	scrape := func() *model.Frame {
+		now += 15000
+		f, r := pass(c, sp, now, pg)
+		require.NoError(t, r.err)
+		list := f.Shape.Labels.Open(nil)
+		all := make([]string, list.Len())
+		for i := range all {
+			all[i] = key(list.Append(nil, i))
+			require.False(t, model.IsAbsent(f.Values[i]), "a value for %s", all[i])
+		}
+		require.Equal(t, seen, all[:len(seen)], "slots stay what they are")
+		seen = all
+		return f
+	}
+	// passes returns how many it takes until the target is at rest after news.
+	passes := func() (n int) {
+		news++
+		pg += fmt.Sprintf("new{n=\"%d\"} 1\n", news)
+		for n = 1; ; n++ {
+			if f := scrape(); !c.labels.Awake() {
+				require.True(t, f.Shape.Labels.Packed())
+				require.Len(t, seen, 100+news+5)
+				return n
+			}
+		}
+	}
+	first := passes()
+	require.LessOrEqual(t, first, 3)
+	for range 5 {
+		passes()
+	}
+	require.Equal(t, longestPatience+1, passes(), "it is never at rest for long")
+	for range 5 * longestPatience {
+		scrape()
+	}
+	passes()
+	require.Less(t, passes(), longestPatience, "that was long ago")
 }
 
 // go test -bench Page -benchmem ./internal/collector/scrape

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 	"unique"
 
 	"github.com/cespare/xxhash/v2"
@@ -58,7 +59,7 @@ func (c *cache) parsedSample(p textparse.Parser, et textparse.Entry, r *scrapeRe
 		return err
 	}
 	if c.sp.plan.exemplars && l.slot >= 0 {
-		c.takeExemplars(p, l.slot, t, own != nil, et == textparse.EntryHistogram)
+		r.longExemplars += c.takeExemplars(p, l.slot, t, own != nil, et == textparse.EntryHistogram)
 	}
 	return nil
 }
@@ -184,8 +185,9 @@ func maxSchemaFor(factor float64) int32 {
 	return int32(max(float64(histogram.ExponentialSchemaMin), min(float64(histogram.ExponentialSchemaMax), s)))
 }
 
-// takeExemplars takes the exemplars of the parser's sample that are new.
-func (c *cache) takeExemplars(p textparse.Parser, slot int32, t int64, hasTime, isHistogram bool) {
+// takeExemplars takes the exemplars of the parser's sample that are new. It returns
+// how many are too long.
+func (c *cache) takeExemplars(p textparse.Parser, slot int32, t int64, hasTime, isHistogram bool) (long int) {
 	if !hasTime {
 		t = c.now
 	}
@@ -197,12 +199,25 @@ func (c *cache) takeExemplars(p textparse.Parser, slot int32, t int64, hasTime, 
 			}
 			e.Ts = t
 		}
+		if tooLong(e.Labels) {
+			long++
+			continue
+		}
 		found = append(found, e)
 	}
 	slices.SortFunc(found, exemplar.Compare)
 	for i := range found {
 		c.takeExemplar(slot, &found[i])
 	}
+	return long
+}
+
+// tooLong reports whether an exemplar's labels have more characters than
+// OpenMetrics allows. Stores refuse such a one.
+func tooLong(ls labels.Labels) bool {
+	n := 0
+	ls.Range(func(l labels.Label) { n += utf8.RuneCountInString(l.Name) + utf8.RuneCountInString(l.Value) })
+	return n > exemplar.ExemplarMaxLabelSetLength
 }
 
 // begun is when a series began, and the time of its last sample.

@@ -52,6 +52,7 @@ type scrapeResult struct {
 	limitHit    bool
 	// bucketLimitHit says that a native histogram had too many buckets.
 	bucketLimitHit bool
+	longExemplars  int // that were left out
 	framed         int // samples of the frame
 	rolledBack     int // samples of a page that did not count as a whole
 }
@@ -109,6 +110,7 @@ type metrics struct {
 	scrapes  *prometheus.CounterVec
 	samples  prometheus.Counter
 	dropped  *prometheus.CounterVec
+	long     prometheus.Counter
 	duration prometheus.Histogram
 }
 
@@ -129,6 +131,10 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 			Name: "mangru_collector_scrape_dropped_samples_total",
 			Help: "Samples on the pages of targets that did not go on, by reason.",
 		}, []string{"reason"}),
+		long: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mangru_collector_scrape_dropped_exemplars_total",
+			Help: "Exemplars that did not go on because their labels have more than 128 characters.",
+		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mangru_collector_scrape_duration_seconds", Help: "Time from request to frame.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11),
@@ -140,7 +146,7 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 	x.scrapes.WithLabelValues("ok")
 	x.scrapes.WithLabelValues("error")
 	x.scrapes.WithLabelValues(resultHeld)
-	reg.MustRegister(x.scrapes, x.samples, x.dropped, x.duration, targetCounter{m})
+	reg.MustRegister(x.scrapes, x.samples, x.dropped, x.long, x.duration, targetCounter{m})
 	return x
 }
 
@@ -156,6 +162,7 @@ func (x *metrics) observe(r *scrapeResult) {
 			x.dropped.WithLabelValues(outcomeNames[what]).Add(float64(n))
 		}
 	}
+	x.long.Add(float64(r.longExemplars))
 	if r.rolledBack > 0 {
 		x.dropped.WithLabelValues(reasonFailed).Add(float64(r.rolledBack))
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mangru/mangru/internal/model"
 	"github.com/mangru/mangru/internal/wire"
 )
 
@@ -24,11 +25,12 @@ type drafts struct {
 type draft struct {
 	messages [2]message // by version, made when needed
 	packed   []byte
+	room     model.Room
 	used     time.Time
 }
 
 // draftIdle is for how long a draft is kept that is not needed.
-const draftIdle = 30 * time.Second
+const draftIdle = 3 * time.Second
 
 // borrow returns a draft, and waits for one if all are in use. It must be given
 // back.

@@ -46,6 +46,8 @@ type counts struct {
 	// filtered are samples of series that the endpoint's rules drop, unwanted
 	// histograms, and unwantedExemplars exemplars, that it is not to get.
 	filtered, unwanted, unwantedExemplars int
+	// custom are histograms with buckets of their own, which 1.0 cannot carry.
+	custom int
 	// old are samples beyond the endpoint's age limit.
 	old int
 	// bare are exemplars that 2.0 has no place for, as they have no sample.
@@ -56,7 +58,7 @@ type counts struct {
 func (c counts) sent() int { return c.samples + c.histograms }
 
 // total is the samples of the spans.
-func (c counts) total() int { return c.sent() + c.filtered + c.unwanted + c.old }
+func (c counts) total() int { return c.sent() + c.filtered + c.unwanted + c.custom + c.old }
 
 // encoder makes remote-write requests of spans. What it needs is kept, so that
 // in the steady state nothing is allocated. It is for one goroutine.
@@ -72,7 +74,9 @@ type encoder struct {
 
 	// Of the span at hand:
 	out     message
+	first   bool // it is of version 1.0
 	shape   *model.Shape
+	room    *model.Room // to open labels in
 	labels  model.Labels
 	meta    familyState
 	cursors []int // into the frames' extras
@@ -96,8 +100,10 @@ func newEncoder(ep *endpoint) *encoder {
 func (e *encoder) encode(v version, spans []model.Span, now time.Time) {
 	d := e.drafts.borrow()
 	defer e.drafts.giveBack(d)
+	e.room = &d.room
 	d.packed = wire.AppendSnappy(d.packed[:0], e.write(d.message(e.endpoint, v), spans, now))
 	e.packed = append(e.packed[:0], d.packed...)
+	e.room, e.labels = nil, model.Labels{} // they are the draft's
 }
 
 // write makes a request of the spans in out, not compressed, which is valid
@@ -111,6 +117,7 @@ func (e *encoder) write(out message, spans []model.Span, now time.Time) []byte {
 	e.out = out
 	defer func() { e.out = nil }()
 	e.out.Reset()
+	_, e.first = out.(*wire.EncoderV1)
 	for _, sp := range spans {
 		e.span(sp, now)
 	}
@@ -119,15 +126,17 @@ func (e *encoder) write(out message, spans []model.Span, now time.Time) []byte {
 
 func (e *encoder) span(sp model.Span, now time.Time) {
 	e.shape = sp.Shape()
-	e.labels = e.shape.Labels
 	rules := len(e.cfg.Rewrite) > 0
+	if !rules {
+		e.labels = e.shape.Labels.Open(e.room)
+	}
 	e.meta = familyState{wanted: e.cfg.SendMetadata && len(e.shape.Family) > 0, now: now}
 	if rules || e.meta.wanted {
 		t := e.targets.get(e.shape.Target, now)
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if rules {
-			e.labels = e.rewriter.labels(t, e.shape)
+			e.labels = e.rewriter.labels(t, e.shape).Open(e.room)
 		}
 		e.meta.known = t.version == e.shape.Version && now.Before(t.quiet)
 		defer e.rest(t, sp)
@@ -322,6 +331,10 @@ func (s *series) extras(list []model.Extra) {
 		case model.ExtraHistogram:
 			if !s.cfg.SendNativeHistograms {
 				s.counts.unwanted++
+				continue
+			}
+			if s.first && wire.CustomBuckets(x.Histogram) {
+				s.counts.custom++
 				continue
 			}
 			s.want(histograms)

@@ -154,6 +154,7 @@ func TestLeftOutIsCounted(t *testing.T) {
 mangru_collector_sent_samples_total{endpoint="test"} 3
 # HELP mangru_collector_send_filtered_samples_total Samples of series that the endpoint's own rules leave out; they are not lost.
 # TYPE mangru_collector_send_filtered_samples_total counter
+mangru_collector_send_filtered_samples_total{endpoint="test",reason="custom_buckets"} 0
 mangru_collector_send_filtered_samples_total{endpoint="test",reason="native_histograms"} 1
 mangru_collector_send_filtered_samples_total{endpoint="test",reason="write_relabel"} 3
 # HELP mangru_collector_send_dropped_samples_total Samples that the endpoint refused for good or that cannot be sent.

@@ -36,6 +36,7 @@ const (
 const (
 	reasonRewrite    = "write_relabel"     // the endpoint's rules drop the series
 	reasonHistograms = "native_histograms" // they are not to be sent
+	reasonCustom     = "custom_buckets"    // histograms that 1.0 has no form for
 )
 
 // State is what is known about an endpoint.

@@ -78,8 +78,9 @@ func (r *rewriter) labels(t *target, s *model.Shape) model.Labels {
 		t.generation, t.rewritten = s.Generation, model.LabelsBuilder{}
 	}
 	if t.rewritten.Len() < s.Slots() {
+		from := s.Labels.Open(nil)
 		for slot := t.rewritten.Len(); slot < s.Slots(); slot++ {
-			t.rewritten.Append(r.apply(s, slot))
+			t.rewritten.Append(r.apply(s, from, slot))
 		}
 		t.rewritten.Rest()
 	}
@@ -87,8 +88,8 @@ func (r *rewriter) labels(t *target, s *model.Shape) model.Labels {
 }
 
 // apply returns the labels of one series; none to drop it.
-func (r *rewriter) apply(s *model.Shape, slot int) []model.Label {
-	r.own = s.Labels.Append(r.own[:0], slot)
+func (r *rewriter) apply(s *model.Shape, from model.Labels, slot int) []model.Label {
+	r.own = from.Append(r.own[:0], slot)
 	r.scratch.Reset()
 	for _, l := range r.own {
 		r.scratch.Add(l.Name, l.Value)

@@ -191,6 +191,7 @@ func (w *worker) count() {
 	c := w.enc.counts
 	w.metrics.filtered(reasonRewrite).Add(float64(c.filtered))
 	w.metrics.filtered(reasonHistograms).Add(float64(c.unwanted))
+	w.metrics.filtered(reasonCustom).Add(float64(c.custom))
 	w.metrics.droppedExemplars(reasonNoSample).Add(float64(c.bare))
 	w.metrics.droppedExemplars(reasonExemplars).Add(float64(c.unwantedExemplars))
 	if c.old > 0 {
