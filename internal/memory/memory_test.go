@@ -90,13 +90,13 @@ func TestEffort(t *testing.T) {
 	for range 30 {
 		pass(10, 1)
 	}
-	if f := pass(3, 2); f != 8 {
+	if f := pass(2, 2); f != 8 {
 		t.Errorf("it has to stop somewhere, and stay: factor %g", f)
 	}
 	for range 30 {
 		pass(0, 1)
 	}
-	if f := pass(3, 2); f != 1 {
+	if f := pass(2, 2); f != 1 {
 		t.Errorf("little effort: factor %g", f)
 	}
 	if p, more := percent(300<<20, 4<<20, 1), percent(300<<20, 4<<20, 4); p != 9 || more != 36 {
