@@ -21,11 +21,12 @@ const module = "github.com/mangru/mangru/"
 var levels = map[string]int{
 	"model": 0, "telemetry": 0, "db": 0, "memory": 0, "inflate": 0, "auth/policy": 0, "awsquery": 0,
 	"rewrite": 1, "collector/discover/members": 1, "collector/buffer/block": 1, "collector/buffer/journal": 1,
-	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "auth/webidentity": 1, "audit": 1, "exporter/node": 1,
+	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "auth/webidentity": 1, "audit": 1, "exporter/node": 1, "people/directory": 1, "people/signin": 1, "mail": 1,
 	"collector/discover": 2, "collector/scrape": 2, "collector/buffer": 2, "collector/send": 2,
 	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
 	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
 	"server/rules": 2, "server/alerts": 2, "server/logs": 2,
+	"server/ssoapi": 2, "people/scim": 2, "people/portal": 2,
 	"dashboard/caller": 1, "dashboard/records": 2, "dashboard/sources": 2, "dashboard/grafanaapi": 2, "dashboard/catalogue": 2, "dashboard/provision": 2, "server/query/engine": 1,
 	"dashboard": 2,
 	"app":       3,
@@ -34,6 +35,7 @@ var levels = map[string]int{
 // sameLevel lists the imports inside a level that are meant, with the reason.
 var sameLevel = map[string]string{
 	"otelconf -> rewrite":               "a configuration holds programs",
+	"people/signin -> people/directory": "its people",
 	"server/ingest -> server/workspace": "its types",
 	"server/store -> server/workspace":  "its types",
 	"server/query -> server/workspace":  "its types",
@@ -52,6 +54,7 @@ var sameLevel = map[string]string{
 	"dashboard/provision -> dashboard/records":    "its types",
 	"dashboard/catalogue -> dashboard/records":    "its errors",
 	"dashboard/catalogue -> dashboard/grafanaapi": "its types",
+	"server/ssoapi -> server/api":                 "routes",
 }
 
 // ownedBy lists outside packages that exactly one of ours, or one folder of

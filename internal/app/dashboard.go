@@ -72,6 +72,7 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 	if err != nil {
 		return nil, err
 	}
+	handler = withPeople(handler, records, logger)
 	server, err := httpserver.New(httpserver.Config{
 		Name: "ui", Addr: cfg.Listen, LogLevel: slog.LevelDebug, Registerer: reg,
 	}, handler, logger)

@@ -76,7 +76,7 @@ func newRootCmd() *cobra.Command {
 	root.AddCommand(
 		newUpCmd(), newCollectorCmd(), newServerCmd(), newNodeExporterCmd(),
 		newCheckConfigCmd(), newLoginLinkCmd(),
-		newUserCmd(), newGroupCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(),
+		newUserCmd(), newGroupCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(), newPersonCmd(),
 		newQueryCmd(), newCardinalityCmd(),
 		newClusterCmd(), newIRSACmd(), newPodIdentityCmd(), newPodIdentityAgentCmd(),
 	)

@@ -12,10 +12,12 @@ import (
 	"github.com/mangru/mangru/internal/auth/sts"
 	"github.com/mangru/mangru/internal/auth/webidentity"
 	"github.com/mangru/mangru/internal/httpserver"
+	"github.com/mangru/mangru/internal/people/directory"
 	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/cluster"
 	"github.com/mangru/mangru/internal/server/eksapi"
 	"github.com/mangru/mangru/internal/server/iamapi"
+	"github.com/mangru/mangru/internal/server/ssoapi"
 	"github.com/mangru/mangru/internal/server/stsapi"
 )
 
@@ -25,6 +27,7 @@ type serverIdentity struct {
 	tokens   *webidentity.Verifier
 	sts      *sts.Service
 	clusters *cluster.Service
+	people   *directory.Directory
 	audit    *audit.Log
 	proxies  httpserver.Proxies
 }
@@ -53,6 +56,7 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 	if id.clusters, err = cluster.New(cluster.Config{Region: c.Region}, s.records); err != nil {
 		return err
 	}
+	id.people = directory.New(directory.Config{}, s.records)
 	if id.proxies, err = httpserver.ParseProxies(c.TrustedProxies); err != nil {
 		return &ExitError{Code: exitUsage, Err: fmt.Errorf("trusted_proxies%w", err)}
 	}
@@ -100,6 +104,9 @@ func (s *Server) identityServices() ([]api.Service, error) {
 		func() (api.Service, error) { return stsapi.New(id.sts) },
 		func() (api.Service, error) { return eksapi.New(clusters) },
 		func() (api.Service, error) { return eksapi.NewAuth(clusters) },
+		func() (api.Service, error) { return ssoapi.NewIdentityStore(id.people) },
+		func() (api.Service, error) { return ssoapi.NewSSO(id.people) },
+		func() (api.Service, error) { return ssoapi.NewDirectory(id.people) },
 	} {
 		service, err := make()
 		if err != nil {

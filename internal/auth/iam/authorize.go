@@ -118,7 +118,7 @@ func (s *Service) Exists(ctx context.Context, p Principal) error {
 
 // policiesFor gathers all policies that have a say in a request.
 func (s *Service) policiesFor(ctx context.Context, sub *subject, r Request) (policy.Set, error) {
-	set := policy.Set{Identity: sub.identity, Boundary: sub.boundary}
+	set := policy.Set{Identity: sub.identity, Boundary: sub.boundary, ResourceAccount: r.ResourceAccount}
 	if session := r.Principal.Session; session != nil && (session.Policies != nil || session.PolicyARNs != nil) {
 		set.HasSession = true
 		for i, text := range session.Policies {

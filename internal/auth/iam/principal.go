@@ -70,6 +70,9 @@ type Request struct {
 	Context map[string][]string
 	// ResourcePolicy is the policy attached to the resource, "" for none.
 	ResourcePolicy string
+	// ResourceAccount owns the resource, where its ARN does not say so. Empty
+	// means the account in the ARN.
+	ResourceAccount string
 }
 
 type principalKey struct{}

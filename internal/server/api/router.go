@@ -79,6 +79,9 @@ type Route struct {
 	// are required, except where Anonymous or NoPermission say otherwise.
 	Action   string
 	Resource func(*Call) (string, error)
+	// OwnResource says that Resource has seen to it that what it returns is of
+	// the caller's account, for ARNs that name none.
+	OwnResource bool
 	// Anonymous routes need no signature: the operation finds out by itself who
 	// calls (AssumeRoleWithWebIdentity). A signature that comes along is
 	// verified all the same.

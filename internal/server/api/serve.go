@@ -205,7 +205,12 @@ func (rt *Router) request(c *Call, x *exchange) (req iam.Request, err error) {
 		return req, err
 	}
 	x.resource = req.Resource
-	if account := accountOf(req.Resource); account != "" {
+	account := accountOf(req.Resource)
+	if account == "" && x.route.OwnResource {
+		account = c.Principal.AccountID
+		req.ResourceAccount = account
+	}
+	if account != "" {
 		c.Context["aws:resourceaccount"] = []string{account}
 	}
 	if x.route.Conditions != nil {
