@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/records"
 	"github.com/mangru/mangru/internal/dashboard/sources"
 	"github.com/mangru/mangru/internal/httpserver"
+	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/web"
 )
 
@@ -26,6 +28,8 @@ import (
 type DashboardConfig struct {
 	// Listen is the address for browsers.
 	Listen string
+	// People says how people sign in.
+	People PeopleConfig
 	// Source is the data source that boards query.
 	Source SignedSource
 	// Overview tells the home page about this installation.
@@ -45,6 +49,8 @@ type SignedSource struct {
 // Dashboard is the people's side of the program.
 type Dashboard struct {
 	people *dashboard.People
+	mailer *mail.Mailer
+	url    string // as it was set, empty for the address
 	admin  dashboard.Person
 	server *httpserver.Server
 	store  *records.Store
@@ -57,7 +63,11 @@ const sweepEvery = time.Hour
 
 // NewDashboard claims the address and prepares everything that can fail.
 func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *slog.Logger, reg prometheus.Registerer) (*Dashboard, error) {
-	people := dashboard.NewPeople(db, nil)
+	who, err := openPeople(ctx, cfg.People, db, logger)
+	if err != nil {
+		return nil, err
+	}
+	people := dashboard.PeopleOf(db, who.dir, who.signIn)
 	admin, err := people.EnsureAdministrator(ctx)
 	if err != nil {
 		return nil, err
@@ -67,19 +77,20 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 		return nil, err
 	}
 	handler, err := dashboard.New(dashboard.Config{
-		Version: version, People: people, API: grafana, Overview: cfg.Overview, Assets: dashboard.Assets(web.Assets()),
+		Version: version, People: people, API: grafana, Overview: cfg.Overview, Assets: dashboard.Assets(web.Assets()), Hosts: who.hosts,
 	}, logger)
 	if err != nil {
 		return nil, err
 	}
-	handler = withPeople(handler, records, logger)
-	server, err := httpserver.New(httpserver.Config{
+	d := &Dashboard{people: people, mailer: who.mailer, url: who.cfg.URL, admin: admin, store: store, conns: conns, log: logger}
+	handler = who.handler(handler, d.URL, logger)
+	d.server, err = httpserver.New(httpserver.Config{
 		Name: "ui", Addr: cfg.Listen, LogLevel: slog.LevelDebug, Registerer: reg,
 	}, handler, logger)
 	if err != nil {
 		return nil, err
 	}
-	return &Dashboard{people: people, admin: admin, server: server, store: store, conns: conns, log: logger}, nil
+	return d, nil
 }
 
 // newGrafanaAPI opens the records of dashboards, brings what comes with the
@@ -120,7 +131,12 @@ func newSource(s SignedSource) (*records.DataSource, map[string]string) {
 }
 
 // URL is where browsers find the UI.
-func (d *Dashboard) URL() string { return "http://" + reachable(d.server.Addr().String()) }
+func (d *Dashboard) URL() string {
+	if d.url != "" {
+		return d.url
+	}
+	return "http://" + reachable(d.server.Addr().String())
+}
 
 // LoginLink returns an address that signs the administrator in once. The token
 // is in the fragment, which browsers do not send and servers so cannot log.
@@ -135,15 +151,14 @@ func (d *Dashboard) LoginLink(ctx context.Context) (string, error) {
 // Run serves people until ctx is done.
 func (d *Dashboard) Run(ctx context.Context) error {
 	sweeping, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.sweep(sweeping)
-	}()
+	var background sync.WaitGroup
+	background.Go(func() { d.sweep(sweeping) })
+	var lost error
+	background.Go(func() { lost = d.mailer.Run(sweeping) })
 	err := d.server.Run(ctx)
 	stop()
-	<-done
-	return err
+	background.Wait()
+	return errors.Join(err, lost)
 }
 
 // Close gives the address back where the start failed halfway.

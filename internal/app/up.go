@@ -35,6 +35,11 @@ type UpConfig struct {
 	ConfigFile     string
 	ScrapeInterval time.Duration
 	Region         string
+	// UIURL is where browsers find the dashboards, if that is not UI.
+	UIURL string
+	// SMTP is the mail server, MailFrom the sender. Without one, mails are files
+	// in the data directory.
+	SMTP, MailFrom string
 }
 
 func newUpCmd() *cobra.Command {
@@ -70,6 +75,9 @@ func newUpCmd() *cobra.Command {
 	f.StringVar(&cfg.DataDir, "data", "./mangru-data", "directory for everything that is kept")
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:9009", "address of the AWS-shaped APIs")
 	f.StringVar(&cfg.UI, "ui", "127.0.0.1:3000", "address of the dashboards")
+	f.StringVar(&cfg.UIURL, "ui-url", "", "URL of the dashboards as browsers reach them, for links in mails (default http:// and --ui)")
+	f.StringVar(&cfg.SMTP, "smtp", "", "mail server: smtp://USER@HOST:PORT (STARTTLS) or smtps://USER@HOST:PORT; its password in $"+smtpPasswordVariable+"\n(default: mails are files in the data directory)")
+	f.StringVar(&cfg.MailFrom, "mail-from", "", "sender of mails, such as no-reply@example.com")
 	f.StringVar(&cfg.Kubeconfig, "kubeconfig", "", "kubeconfig of the cluster to watch (default $KUBECONFIG, ~/.kube/config, or the pod's)")
 	f.StringVar(&cfg.ConfigFile, "config", "", "collector configuration to run instead of the built-in jobs")
 	f.DurationVar(&cfg.ScrapeInterval, "scrape-interval", 15*time.Second, "how often the built-in jobs scrape")
@@ -124,12 +132,19 @@ func NewUp(ctx context.Context, cfg UpConfig, logger *slog.Logger) (u *Up, err e
 	if err = u.newCollector(key, reg); err != nil {
 		return u, err
 	}
-	secret, err := u.server.IAM().PurposeKey(ctx, "dashboards")
+	smtp, err := mailConfig(cfg.SMTP, cfg.MailFrom, filepath.Join(cfg.DataDir, "outbox"), os.Getenv(smtpPasswordVariable))
+	if err != nil {
+		return u, err
+	}
+	secret, err1 := u.server.IAM().PurposeKey(ctx, "dashboards")
+	factors, err2 := u.server.IAM().PurposeKey(ctx, "people")
+	err = errors.Join(err1, err2)
 	if err != nil {
 		return u, err
 	}
 	u.dashboard, err = NewDashboard(ctx, DashboardConfig{
 		Listen: cfg.UI, Key: secret,
+		People:   PeopleConfig{Key: factors, URL: cfg.UIURL, Mail: smtp},
 		Source:   SignedSource{Name: "default", URL: u.workspace.PrometheusEndpoint, Region: cfg.Region, Key: key},
 		Overview: u.overview,
 	}, u.records, logger, reg)

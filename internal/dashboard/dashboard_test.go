@@ -162,11 +162,11 @@ func TestOneTimeLinkIsUsedOnceAlsoAtTheSameMoment(t *testing.T) {
 func TestSessionEnds(t *testing.T) {
 	s := newSite(t)
 	require.Equal(t, 200, s.signIn(s.link()))
-	for range 6 { // used daily, it lives on, but not for ever
+	for range 8 { // used each hour, it lives on, but not for ever
 		s.pass(sessionIdleLife - time.Minute)
 		s.csrf()
 	}
-	s.pass(sessionIdleLife)
+	s.pass(sessionIdleLife / 2)
 	code, _ := s.do("GET", "/api/user", "")
 	require.Equal(t, 401, code)
 

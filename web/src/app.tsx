@@ -8,7 +8,11 @@ import { Shell } from './pages/shell';
 import { Alert, EmptyState, ErrorBoundaryAlert, I18nProvider, LoadingPlaceholder, ThemeProvider, useT } from './ui';
 import { useLoad } from './ui/hooks';
 
-const LoginPage = lazy(() => import('./pages/login'));
+const SignInPage = lazy(() => import('./people/signin'));
+const AcceptPage = lazy(() => import('./people/accept').then((m) => ({ default: m.AcceptPage })));
+const VerifyPage = lazy(() => import('./people/accept').then((m) => ({ default: m.VerifyPage })));
+const ProfilePage = lazy(() => import('./people/profile'));
+const PeoplePage = lazy(() => import('./people/people'));
 const HomePage = lazy(() => import('./pages/home'));
 const BoardsPage = lazy(() => import('./pages/boards'));
 const BoardPage = lazy(() => import('./pages/board'));
@@ -23,7 +27,9 @@ export function App() {
           <BrowserRouter>
             <Suspense fallback={null}>
               <Routes>
-                <Route path="/login" element={<LoginPage />} />
+                <Route path="/login" element={<SignInPage />} />
+                <Route path="/accept" element={<AcceptPage />} />
+                <Route path="/verify" element={<VerifyPage />} />
                 <Route path="*" element={<SignedIn />} />
               </Routes>
             </Suspense>
@@ -44,6 +50,8 @@ function SignedIn() {
           <Route path="/dashboard/new" element={<BoardPage />} />
           <Route path="/dashboard/import" element={<ImportPage />} />
           <Route path="/explore" element={<ExplorePage />} />
+          <Route path="/account" element={<ProfilePage />} />
+          <Route path="/people" element={<PeoplePage />} />
           <Route path="/d/:uid/:slug?" element={<BoardPage />} />
           <Route path="/d-solo/:uid/:slug?" element={<Navigate to="/dashboards" replace />} />
           <Route path="*" element={<NotFound />} />

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -10,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"image/png"
 	"strings"
 	"time"
 
@@ -57,9 +59,12 @@ type recoveryRow struct {
 }
 
 func newSeal(key []byte) (cipher.AEAD, error) {
-	const bytes = 32
-	if len(key) != bytes {
-		return nil, fmt.Errorf("the key of second factors has %d bytes, not %d", len(key), bytes)
+	const size = 32
+	if key == nil {
+		return nil, nil // no second factors can be set up or used
+	}
+	if len(key) != size {
+		return nil, fmt.Errorf("the key of second factors has %d bytes, not %d", len(key), size)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -67,6 +72,8 @@ func newSeal(key []byte) (cipher.AEAD, error) {
 	}
 	return cipher.NewGCM(block)
 }
+
+var errNoKey = errors.New("second factors need a key, and none is set")
 
 // sealed encrypts a secret for the row of owner.
 func (s *Service) sealed(secret []byte, owner string) string {
@@ -76,6 +83,9 @@ func (s *Service) sealed(secret []byte, owner string) string {
 }
 
 func (s *Service) open(text, owner string) ([]byte, error) {
+	if s.seal == nil {
+		return nil, errNoKey
+	}
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(b) < s.seal.NonceSize() {
 		return nil, errors.New("a sealed secret is damaged")
@@ -106,11 +116,16 @@ type Enrolment struct {
 	ID string
 	// Secret is base32, for typing; URL the otpauth: form, for a QR code.
 	Secret, URL string
+	// QR is a PNG of the URL, in base64.
+	QR string
 }
 
 // BeginTOTP begins to set up an authenticator. It counts once ConfirmTOTP has
 // shown that it works; until then the account is as it was.
 func (s *Service) BeginTOTP(ctx context.Context, sess *Session, name string) (*Enrolment, error) {
+	if s.seal == nil {
+		return nil, errNoKey
+	}
 	if !sess.Fresh(s.cfg.Now()) {
 		return nil, ErrStepUp
 	}
@@ -142,7 +157,21 @@ func (s *Service) BeginTOTP(ctx context.Context, sess *Session, name string) (*E
 	if err != nil {
 		return nil, fmt.Errorf("begin to set up an authenticator: %w", err)
 	}
-	return &Enrolment{ID: row.ID, Secret: key.Secret(), URL: key.URL()}, nil
+	qr, err := picture(key)
+	return &Enrolment{ID: row.ID, Secret: key.Secret(), URL: key.URL(), QR: qr}, err
+}
+
+func picture(key *otp.Key) (string, error) {
+	const side = 240
+	img, err := key.Image(side, side)
+	if err != nil {
+		return "", fmt.Errorf("picture of an authenticator's secret: %w", err)
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		return "", fmt.Errorf("picture of an authenticator's secret: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
 // ConfirmTOTP ends the set-up of an authenticator with a code of it. With the

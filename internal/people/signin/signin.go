@@ -54,7 +54,8 @@ func (e *PolicyError) Error() string { return e.Message }
 
 // Config of a Service.
 type Config struct {
-	// Key seals the secrets of second factors: 32 bytes.
+	// Key seals the secrets of second factors: 32 bytes. Nil means that none can
+	// be set up or used.
 	Key []byte
 	// SessionLife bounds a session, IdleLife the time that it may rest. Zero
 	// means 8h and 1h.
@@ -112,6 +113,7 @@ func New(cfg Config, db *bun.DB, dir *directory.Directory) (*Service, error) {
 // Client is where a request comes from.
 type Client struct {
 	Address, Agent string
+	// Address is empty where the caller counts the tries itself.
 	// Device is the secret of the browser's device cookie, empty for none.
 	Device string
 }

@@ -4,7 +4,8 @@ import type { GrafanaTheme2 } from '@grafana/data';
 import { useContext, type ReactNode } from 'react';
 import { Link, NavLink, useLocation } from 'react-router';
 import { logout } from '../data/api';
-import { Icon, IconButton, useLanguage, useStyles2, useT, useThemeMode, type IconName, type MessageKey } from '../ui';
+import { Icon, IconButton, LinkButton, useLanguage, useStyles2, useT, useThemeMode, type IconName, type MessageKey } from '../ui';
+import { useTexts } from '../people/messages';
 import { useDocumentTitle } from '../ui/hooks';
 import { SessionContext } from './session';
 
@@ -72,6 +73,7 @@ export function Shell({ crumbs, tools, children }: Props) {
 
 function Personal() {
   const t = useT();
+  const { t: people } = useTexts();
   const { mode, toggle } = useThemeMode();
   const { language, setLanguage } = useLanguage();
   const session = useContext(SessionContext);
@@ -82,6 +84,12 @@ function Personal() {
         {t('nav.language')}
       </button>
       <IconButton name="palette" size="lg" tooltip={t(mode === 'dark' ? 'nav.light' : 'nav.dark')} onClick={toggle} />
+      {session?.user.orgRole === 'Admin' && (
+        <LinkButton href="/people" icon="users-alt" size="sm" fill="text" variant="secondary" tooltip={people('people')} aria-label={people('people')} />
+      )}
+      {session && (
+        <LinkButton href="/account" icon="user" size="sm" fill="text" variant="secondary" tooltip={people('account')} aria-label={people('account')} />
+      )}
       {session && (
         <IconButton
           name="signout"

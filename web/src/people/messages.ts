@@ -1,0 +1,70 @@
+/** Texts of the pages about people, English and Korean. A key that is missing in one language does not compile. */
+import { ApiError } from '../data/http';
+import { useLanguage } from '../ui';
+
+const english = {
+  title: 'Sign in', name: 'User name or e-mail', password: 'Password', signIn: 'Sign in', forgotten: 'Forgot your password?', back: 'Back to sign-in',
+  code: 'Code', codeHint: 'Six digits from your authenticator app, or a recovery code.', remember: 'Do not ask again on this browser for 30 days', go: 'Continue',
+  forgotTitle: 'New password', forgotHint: 'If the address belongs to an account and was verified, a mail with a link is on its way.', email: 'E-mail', send: 'Send link',
+  signingIn: 'Signing in', noAccount: 'First start, or no password yet? Open the one-time link that mangru up printed, or make one:',
+  acceptTitle: 'Choose a password', acceptFor: 'For {name} ({login})', newPassword: 'New password', again: 'New password, again', differ: 'The two passwords are not the same.',
+  rules: '8 to 64 characters with a lower-case letter, an upper-case letter, a digit and another character.', set: 'Set password', mustChange: 'Your password was good for one sign-in. Choose your own now.',
+  verifyTitle: 'Verify your address', verified: '{email} is verified.', toPortal: 'Go on', working: 'One moment',
+  account: 'Account', profile: 'Profile', display: 'Name to show', given: 'First name', family: 'Last name', language: 'Language of mails', save: 'Save', saved: 'Saved.',
+  verifiedYes: 'verified', verifiedNo: 'not verified', sendVerification: 'Send verification link', mailSent: 'A mail is on its way.',
+  present: 'Present password', change: 'Change password', changed: 'The password was changed. Other browsers are signed out.',
+  factors: 'Second factor', factorsNone: 'None yet. With an authenticator app, your password alone signs nobody in.', addApp: 'Add an authenticator app', appName: 'Name, such as the phone it is on', scan: 'Scan this with the app, or type the secret, then enter the code it shows.',
+  recovery: 'Recovery codes', recoveryHint: 'Each signs you in once when your phone is away. They are shown this once: keep them safe.', recoveryLeft: '{n} recovery codes are left.', newCodes: 'Make new recovery codes', remove: 'Remove', done: 'I kept them',
+  sessions: 'Signed-in browsers', thisOne: 'this one', end: 'Sign out', endOthers: 'Sign out everywhere else', link: 'one-time link',
+  stepTitle: 'Show that it is you', confirm: 'Confirm', cancel: 'Cancel',
+  people: 'People', search: 'Search people', add: 'Add person', login: 'User name', status: 'Status', none: 'Nobody of that name.', invite: 'Send invitation', otp: 'One-time password', disable: 'Disable', enable: 'Enable', makeAdmin: 'Make administrator', dropAdmin: 'Revoke administrator',
+  administrator: 'administrator', disabled: 'disabled', active: 'active', waiting: 'invited or new', handOn: 'There is no mail server. Hand this link on; it works once:', otpHand: 'Hand this password on; it is good for one sign-in within 24 hours:', copy: 'Copy', emailAgain: 'E-mail, again', emailsDiffer: 'The two addresses are not the same.', more: 'Show more',
+  'error.slow': 'Too many tries. Wait a little and try again.', 'error.refused': 'The user name or password is not right.', 'error.code': 'The code is not right.', 'error.link': 'This link was used already, or is too old.',
+  'error.stepup': 'Show first that it is you.', 'error.taken': 'The user name or address is taken.', 'error.password.short': 'The password needs at least 8 characters.', 'error.password.long': 'The password may have at most 64 characters.',
+  'error.password.classes': 'The password needs a lower-case letter, an upper-case letter, a digit and another character.', 'error.password.own': 'The password may not contain your name.',
+  'error.password.common': 'This password is in lists of stolen passwords, or nearly: choose another.', 'error.password.again': 'The password is one of your last three: choose another.',
+};
+
+export type Key = keyof typeof english;
+
+const korean: Record<Key, string> = {
+  title: '로그인', name: '사용자 이름 또는 이메일', password: '비밀번호', signIn: '로그인', forgotten: '비밀번호를 잊으셨나요?', back: '로그인으로 돌아가기',
+  code: '인증 코드', codeHint: '인증 앱에 표시된 6자리 숫자 또는 복구 코드를 입력하세요.', remember: '이 브라우저에서 30일 동안 다시 묻지 않기', go: '계속',
+  forgotTitle: '새 비밀번호', forgotHint: '인증된 계정의 주소라면 링크가 담긴 메일이 곧 도착합니다.', email: '이메일', send: '링크 보내기',
+  signingIn: '로그인하는 중', noAccount: '처음 시작했거나 아직 비밀번호가 없나요? mangru up 이 출력한 일회용 링크를 열거나 새로 만드세요:',
+  acceptTitle: '비밀번호 설정', acceptFor: '{name} ({login}) 님', newPassword: '새 비밀번호', again: '새 비밀번호 확인', differ: '두 비밀번호가 서로 다릅니다.',
+  rules: '8~64자이며 소문자, 대문자, 숫자, 그 밖의 문자를 하나 이상 포함해야 합니다.', set: '비밀번호 설정', mustChange: '일회용 비밀번호로 로그인했습니다. 이제 본인의 비밀번호를 정하세요.',
+  verifyTitle: '이메일 주소 확인', verified: '{email} 주소가 확인되었습니다.', toPortal: '계속하기', working: '잠시만 기다려 주세요',
+  account: '계정', profile: '프로필', display: '표시 이름', given: '이름', family: '성', language: '메일 언어', save: '저장', saved: '저장했습니다.',
+  verifiedYes: '확인됨', verifiedNo: '확인되지 않음', sendVerification: '확인 링크 보내기', mailSent: '메일을 보냈습니다.',
+  present: '현재 비밀번호', change: '비밀번호 변경', changed: '비밀번호가 변경되었습니다. 다른 브라우저는 로그아웃되었습니다.',
+  factors: '2차 인증', factorsNone: '아직 없습니다. 인증 앱을 등록하면 비밀번호만으로는 로그인할 수 없습니다.', addApp: '인증 앱 추가', appName: '이름 (예: 사용하는 휴대전화)', scan: '앱으로 스캔하거나 비밀 키를 입력한 뒤, 앱에 표시된 코드를 입력하세요.',
+  recovery: '복구 코드', recoveryHint: '휴대전화가 없을 때 한 번씩 사용할 수 있습니다. 지금만 표시되니 안전하게 보관하세요.', recoveryLeft: '복구 코드가 {n}개 남아 있습니다.', newCodes: '새 복구 코드 만들기', remove: '삭제', done: '보관했습니다',
+  sessions: '로그인된 브라우저', thisOne: '현재 브라우저', end: '로그아웃', endOthers: '다른 모든 곳에서 로그아웃', link: '일회용 링크',
+  stepTitle: '본인 확인', confirm: '확인', cancel: '취소',
+  people: '사용자', search: '사용자 검색', add: '사용자 추가', login: '사용자 이름', status: '상태', none: '해당하는 사용자가 없습니다.', invite: '초대 보내기', otp: '일회용 비밀번호', disable: '비활성화', enable: '활성화', makeAdmin: '관리자로 지정', dropAdmin: '관리자 해제',
+  administrator: '관리자', disabled: '비활성', active: '활성', waiting: '초대됨 또는 새 사용자', handOn: '메일 서버가 없습니다. 이 링크를 직접 전달하세요. 한 번만 사용할 수 있습니다:', otpHand: '이 비밀번호를 전달하세요. 24시간 안에 한 번만 로그인할 수 있습니다:', copy: '복사', emailAgain: '이메일 확인', emailsDiffer: '두 주소가 서로 다릅니다.', more: '더 보기',
+  'error.slow': '시도가 너무 많습니다. 잠시 후 다시 시도하세요.', 'error.refused': '사용자 이름 또는 비밀번호가 올바르지 않습니다.', 'error.code': '인증 코드가 올바르지 않습니다.', 'error.link': '이미 사용했거나 만료된 링크입니다.',
+  'error.stepup': '먼저 본인임을 확인해 주세요.', 'error.taken': '이미 사용 중인 사용자 이름 또는 주소입니다.', 'error.password.short': '비밀번호는 8자 이상이어야 합니다.', 'error.password.long': '비밀번호는 64자 이하여야 합니다.',
+  'error.password.classes': '소문자, 대문자, 숫자, 그 밖의 문자를 하나 이상 포함해야 합니다.', 'error.password.own': '비밀번호에 본인의 이름을 포함할 수 없습니다.',
+  'error.password.common': '유출된 비밀번호 목록에 있거나 그와 비슷합니다. 다른 비밀번호를 정하세요.', 'error.password.again': '최근에 사용한 비밀번호입니다. 다른 비밀번호를 정하세요.',
+};
+
+export interface Texts {
+  t: (key: Key, values?: Record<string, string | number>) => string;
+  /** problem says in the reader's language what went wrong. */
+  problem: (err: unknown) => string;
+}
+
+export function useTexts(): Texts {
+  const { language } = useLanguage();
+  const all = language === 'ko' ? korean : english;
+  const t: Texts['t'] = (key, values = {}) => all[key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
+  const problem = (err: unknown) => {
+    if (err instanceof ApiError && `error.${err.type}` in all) {
+      return all[`error.${err.type}` as Key];
+    }
+    return err instanceof Error ? err.message : String(err);
+  };
+  return { t, problem };
+}

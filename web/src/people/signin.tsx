@@ -1,0 +1,156 @@
+/** Sign-in: by password and second factor, or by a one-time link. */
+import { useEffect, useState } from 'react';
+import { useNavigate } from 'react-router';
+import { loginWithLink } from '../data/api';
+import { wantedPage } from '../pages/session';
+import { Button, Spinner } from '../ui';
+import { forgot, sendCode, signIn, type Progress } from './api';
+import { Field, Frame, takeToken, useSubmit } from './frame';
+import { useTexts } from './messages';
+import { SetPassword } from './accept';
+
+// Read once, when this module loads: React may begin the first render more than once, and the fragment is gone after one look.
+let unused = takeToken();
+
+export default function SignInPage() {
+  const { t } = useTexts();
+  const navigate = useNavigate();
+  const [step, setStep] = useState<Progress | null>(null);
+  const [forgetting, setForgetting] = useState(false);
+  const [link, setLink] = useState(() => unused);
+  const follow = (p: Progress) => {
+    if (p.next === 'done') {
+      void navigate(wantedPage(window.location.search), { replace: true });
+      return;
+    }
+    setStep(p);
+  };
+  useEffect(() => {
+    // A second link pasted into the same tab changes only the fragment, which loads nothing.
+    const onHash = () => {
+      const next = takeToken();
+      if (next !== '') {
+        setLink(next);
+      }
+    };
+    window.addEventListener('hashchange', onHash);
+    return () => window.removeEventListener('hashchange', onHash);
+  }, []);
+  if (step?.next === 'factor') {
+    return <FactorForm token={step.token ?? ''} onProgress={follow} onBack={() => setStep(null)} />;
+  }
+  if (step?.next === 'change') {
+    return (
+      <Frame title={t('acceptTitle')}>
+        <p>{t('mustChange')}</p>
+        <SetPassword token={step.token ?? ''} onProgress={follow} />
+      </Frame>
+    );
+  }
+  if (forgetting) {
+    return <ForgotForm onBack={() => setForgetting(false)} />;
+  }
+  return <PasswordForm link={link} onLinkUsed={() => setLink('')} onProgress={follow} onForgot={() => setForgetting(true)} />;
+}
+
+function PasswordForm({ link, onLinkUsed, onProgress, onForgot }: { link: string; onLinkUsed: () => void; onProgress: (p: Progress) => void; onForgot: () => void }) {
+  const { t } = useTexts();
+  const [name, setName] = useState('');
+  const [password, setPassword] = useState('');
+  const form = useSubmit(async () => onProgress(await signIn(name, password)));
+  const { setFailure } = form;
+  useEffect(() => {
+    if (link === '') {
+      return;
+    }
+    unused = '';
+    loginWithLink(link).then(
+      () => onProgress({ next: 'done' }),
+      (err: unknown) => {
+        setFailure(err instanceof Error ? err.message : String(err));
+        onLinkUsed();
+      }
+    );
+    // A link is used once, whatever else changes.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [link]);
+  return (
+    <Frame title={t('title')}>
+      {form.note}
+      {link !== '' ? (
+        <p role="status">
+          <Spinner inline /> {t('signingIn')}
+        </p>
+      ) : (
+        <form onSubmit={form.submit}>
+          <Field label={t('name')} value={name} onChange={setName} autoComplete="username" autoFocus />
+          <Field label={t('password')} value={password} onChange={setPassword} type="password" autoComplete="current-password" />
+          <Button type="submit" disabled={form.busy}>
+            {t('signIn')}
+          </Button>
+          <p>
+            <Button fill="text" type="button" onClick={onForgot}>
+              {t('forgotten')}
+            </Button>
+          </p>
+          <p>{t('noAccount')}</p>
+          <pre>mangru login-link</pre>
+        </form>
+      )}
+    </Frame>
+  );
+}
+
+function FactorForm({ token, onProgress, onBack }: { token: string; onProgress: (p: Progress) => void; onBack: () => void }) {
+  const { t } = useTexts();
+  const [code, setCode] = useState('');
+  const [remember, setRemember] = useState(false);
+  const form = useSubmit(async () => onProgress(await sendCode(token, code, remember)));
+  return (
+    <Frame title={t('code')}>
+      {form.note}
+      <form onSubmit={form.submit}>
+        <Field label={t('code')} hint={t('codeHint')} value={code} onChange={setCode} autoComplete="one-time-code" autoFocus />
+        <p>
+          <label>
+            <input type="checkbox" checked={remember} onChange={(e) => setRemember(e.currentTarget.checked)} /> {t('remember')}
+          </label>
+        </p>
+        <Button type="submit" disabled={form.busy}>
+          {t('go')}
+        </Button>
+        <Button fill="text" type="button" onClick={onBack}>
+          {t('back')}
+        </Button>
+      </form>
+    </Frame>
+  );
+}
+
+function ForgotForm({ onBack }: { onBack: () => void }) {
+  const { t } = useTexts();
+  const [email, setEmail] = useState('');
+  const [sent, setSent] = useState(false);
+  const form = useSubmit(async () => {
+    await forgot(email);
+    setSent(true);
+  });
+  return (
+    <Frame title={t('forgotTitle')}>
+      {form.note}
+      {sent ? (
+        <p role="status">{t('forgotHint')}</p>
+      ) : (
+        <form onSubmit={form.submit}>
+          <Field label={t('email')} value={email} onChange={setEmail} type="email" autoComplete="email" autoFocus />
+          <Button type="submit" disabled={form.busy}>
+            {t('send')}
+          </Button>
+        </form>
+      )}
+      <Button fill="text" type="button" onClick={onBack}>
+        {t('back')}
+      </Button>
+    </Frame>
+  );
+}
