@@ -240,7 +240,7 @@ func (a *api) checkSource(c *call) (any, error) {
 	}
 	text, err := a.Sources.Check(c.Context(), d)
 	if err != nil {
-		return reply{http.StatusBadRequest, map[string]any{"status": "ERROR", "message": err.Error()}}, nil
+		return reply{http.StatusBadRequest, map[string]any{"status": "ERROR", "message": err.Error()}}, nil //nolint:nilerr // it is the answer
 	}
 	return map[string]any{"status": "OK", "message": text, "details": map[string]any{}}, nil
 }

@@ -49,7 +49,7 @@ func (d *DataSource) SecureFields() map[string]bool {
 
 // Errors of data sources, in Grafana's words.
 var (
-	ErrDataSourceNotFound = errors.New("Data source not found")
+	ErrDataSourceNotFound = errors.New("data source not found")
 	ErrDataSourceName     = errors.New("data source with the same name already exists")
 	ErrDataSourceUID      = errors.New("data source with the same uid already exists")
 	ErrDataSourceVersion  = errors.New("trying to update old version of datasource")
