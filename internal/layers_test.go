@@ -60,7 +60,7 @@ var sameLevel = map[string]string{
 // ownedBy lists outside packages that exactly one of ours, or one folder of
 // ours, may use, so that a change of library stays in one place.
 var ownedBy = map[string][]string{
-	"github.com/prometheus/prometheus/tsdb":       {"server/store", "server/ingest", "server/query", "server/query/engine"}, // query reads chunks and nothing else of it
+	"github.com/prometheus/prometheus/tsdb":       {"server/store", "server/ingest", "server/query", "server/query/engine", "server/rules"}, // query reads chunks and nothing else of it
 	"github.com/prometheus/prometheus/promql":     {"server/query", "server/query/engine", "server/rules"},
 	"github.com/prometheus/prometheus/web/api/v1": {"server/query"},
 	"github.com/prometheus/prometheus/discovery":  {"collector/discover", "otelconf", "app"}, // app only prints their names

@@ -289,6 +289,11 @@ const maxAnswer = 16 << 20
 // rest calls an operation of EKS, which speaks JSON over REST. In and out may be
 // nil.
 func (c *awsClient) rest(ctx context.Context, operation, method, path string, in, out any) error {
+	return c.restOf(ctx, serviceEKS, operation, method, path, in, out)
+}
+
+// restOf is rest for any service that speaks JSON over REST.
+func (c *awsClient) restOf(ctx context.Context, service, operation, method, path string, in, out any) error {
 	body := []byte{}
 	if in != nil {
 		var err error
@@ -296,7 +301,7 @@ func (c *awsClient) rest(ctx context.Context, operation, method, path string, in
 			return err
 		}
 	}
-	base, region := c.address(serviceEKS)
+	base, region := c.address(service)
 	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -304,7 +309,7 @@ func (c *awsClient) rest(ctx context.Context, operation, method, path string, in
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := c.do(req, serviceEKS, region)
+	res, err := c.do(req, service, region)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}

@@ -77,6 +77,7 @@ func newRootCmd() *cobra.Command {
 		newUpCmd(), newCollectorCmd(), newServerCmd(), newNodeExporterCmd(),
 		newCheckConfigCmd(), newLoginLinkCmd(),
 		newUserCmd(), newGroupCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(), newPersonCmd(),
+		newWorkspaceCmd(), newRulesCmd(),
 		newQueryCmd(), newCardinalityCmd(),
 		newClusterCmd(), newIRSACmd(), newPodIdentityCmd(), newPodIdentityAgentCmd(),
 	)

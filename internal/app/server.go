@@ -161,6 +161,11 @@ func storeError(err error) error {
 	return err
 }
 
+// importWorkspace takes a piece of an archive.
+func (s *Server) importWorkspace(w http.ResponseWriter, r *http.Request, id string) error {
+	return storeError(s.store.ServeImport(w, r, id))
+}
+
 // workspaceStorage is what happens to the samples when a workspace comes or
 // goes.
 type workspaceStorage struct {
@@ -191,7 +196,7 @@ func (s *Server) handler() (http.Handler, error) {
 	}
 	aps, err := api.NewAPS(api.APSConfig{
 		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Domain: s.cfg.Domain, Workspaces: s.workspaces,
-		Write: s.ingest.ServeWorkspace, OTLP: s.ingest.ServeOTLP, Query: s.query.ServeWorkspace,
+		Write: s.ingest.ServeWorkspace, OTLP: s.ingest.ServeOTLP, Export: s.store.ServeExport, Import: s.importWorkspace, Query: s.query.ServeWorkspace,
 		RulesAPI: s.rules.rules.ServeWorkspace, RulerAPI: s.rules.ruleRecords.ServeConfig, RuleNamespaces: s.rules.ruleRecords,
 		AlertManagerAPI: s.rules.alerts.ServeWorkspace, AlertManagers: s.rules.alertRecords,
 		Authorizer: s.identity.iam, MaxWriteBody: int64(s.cfg.Limits.MaxRequestSize), Registerer: s.registry,

@@ -32,8 +32,11 @@ type APSConfig struct {
 	// Domain is the suffix of virtual hosts, "" for none.
 	Domain     string
 	Workspaces *workspace.Service
-	Write      DataHandler
-	Query      QueryHandler
+	// Export answers with an archive of a workspace's samples, Import takes one
+	// piece by piece. No resource policy opens them. Nil serves none.
+	Export, Import DataHandler
+	Write          DataHandler
+	Query          QueryHandler
 	// OTLP takes OpenTelemetry's metrics at api/v1/otlp/v1/metrics.
 	OTLP DataHandler
 	// RulesAPI serves "/rules" and "/alerts" in Query's place.

@@ -64,9 +64,22 @@ func (a *aps) data() []Route {
 		add(rateOther, "DeleteSeries", "DeleteSeries", path, "POST", "PUT")
 	}
 	add(rateSeries, "TSDBStatus", "GetSeries", "/status/tsdb", "GET")
+	if a.cfg.Export != nil {
+		r := a.dataRoute("ExportWorkspace", "ExportWorkspace", "GET", base+"/admin/tsdb/export", rateOther, a.write(a.cfg.Export))
+		r.ResourcePolicy, r.Data = nil, false // the audit log has each of them
+		out = append(out, r)
+	}
+	if a.cfg.Import != nil {
+		r := a.dataRoute("ImportWorkspace", "ImportWorkspace", "POST", base+"/admin/tsdb/import", rateWrite, a.write(a.cfg.Import))
+		r.ResourcePolicy, r.MaxBody, r.Data = nil, maxImportPiece, false
+		out = append(out, r)
+	}
 	out = append(out, a.alertManagerAPI()...)
 	return append(out, a.rulerAPI()...)
 }
+
+// maxImportPiece bounds a piece of an archive, in bytes.
+const maxImportPiece = 8 << 20
 
 // alertManagerAPI lists Alertmanager's API.
 func (a *aps) alertManagerAPI() []Route {

@@ -48,6 +48,7 @@ func (s *Store) open(id string) (*DB, error) {
 	opts.OutOfOrderTimeWindow = s.cfg.OutOfOrderWindow.Milliseconds()
 	opts.WALCompression = compression.Snappy
 	opts.StripeSize = 1 << 12
+	opts.BlockReloadInterval = s.cfg.blockReload // so that imports show soon
 	opts.EnableExemplarStorage = s.cfg.MaxExemplars > 0
 	opts.MaxExemplars = max(s.cfg.MaxExemplars, 0)
 	// No snapshot of memory at close: it would need room on a disk that may be

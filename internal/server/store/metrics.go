@@ -16,6 +16,8 @@ var exported = map[string]struct{ name, help, reason string }{
 	"prometheus_tsdb_wal_corruptions_total":       {"mangru_store_wal_corruptions_total", "Corruptions found in the write-ahead log.", ""},
 	"prometheus_tsdb_compactions_failed_total":    {"mangru_store_compactions_failed_total", "Compactions that failed.", ""},
 	"prometheus_tsdb_storage_blocks_bytes":        {"mangru_store_blocks_bytes", "Bytes in blocks on disk.", ""},
+	"prometheus_tsdb_retention_limit_seconds":     {"mangru_store_retention_seconds", "How long samples are kept.", ""},
+	"prometheus_tsdb_retention_limit_bytes":       {"mangru_store_retention_bytes", "How many bytes of blocks are kept, 0 without a bound.", ""},
 	"prometheus_tsdb_wal_storage_size_bytes":      {"mangru_store_wal_bytes", "Bytes in the write-ahead log.", ""},
 }
 

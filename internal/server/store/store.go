@@ -65,6 +65,8 @@ type Config struct {
 	Now func() time.Time
 	// Registerer takes the metrics. Nil means none are kept.
 	Registerer prometheus.Registerer
+
+	blockReload time.Duration // how often a database looks at its folder; 15s
 }
 
 func (c *Config) setDefaults() {
@@ -83,6 +85,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxExemplars == 0 {
 		c.MaxExemplars = 10_000
+	}
+	if c.blockReload == 0 {
+		c.blockReload = 15 * time.Second
 	}
 	if c.FreeBytes == nil {
 		c.FreeBytes = freeBytes
@@ -161,6 +166,8 @@ func New(cfg Config, logger *slog.Logger) (*Store, error) {
 			if err := os.RemoveAll(filepath.Join(cfg.Dir, f.Name())); err != nil {
 				return nil, fmt.Errorf("store: finish removal: %w", err)
 			}
+		} else if err := clearLeftovers(filepath.Join(cfg.Dir, f.Name())); err != nil {
+			return nil, fmt.Errorf("store: clear what an export or import left: %w", err)
 		}
 	}
 	s := &Store{cfg: cfg, logger: logger, entries: make(map[string]*entry),
