@@ -55,3 +55,18 @@ func TestRetentionOfAWorkspace(t *testing.T) {
 	require.Equal(t, map[string][]float64{"a": {4}}, read(t, s))
 	require.NoError(t, s.Apply(bg, "ws-unknown"))
 }
+
+func TestStartOpensWhatWasInUse(t *testing.T) {
+	s := open(t, Config{IdleTimeout: time.Hour})
+	require.NoError(t, put(t, s, "a", time.Now(), 1))
+	require.NoError(t, s.Create(bg, "ws-never"))
+	require.NoError(t, s.Close(bg))
+	for later, want := range map[time.Duration]bool{0: true, 2 * time.Hour: false} {
+		s = open(t, Config{Dir: s.cfg.Dir, IdleTimeout: time.Hour, Now: func() time.Time { return time.Now().Add(later) }})
+		s.warm(bg)
+		e := s.snapshot()[ws]
+		require.Equal(t, want, e != nil && e.db != nil)
+		require.Nil(t, s.snapshot()["ws-never"])
+		require.NoError(t, s.Close(bg))
+	}
+}

@@ -16,8 +16,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -381,8 +383,12 @@ func (s *Store) drain(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// Run closes idle workspaces until ctx is done.
+// Run opens the workspaces that were in use lately, so that the first who asks
+// need not wait for a replay, and closes idle ones until ctx is done.
 func (s *Store) Run(ctx context.Context) error {
+	var warming sync.WaitGroup
+	warming.Go(func() { s.warm(ctx) })
+	defer warming.Wait()
 	t := time.NewTicker(max(s.cfg.IdleTimeout/4, time.Second))
 	defer t.Stop()
 	for {
@@ -392,6 +398,35 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-t.C:
 			s.CloseIdle()
 		}
+	}
+}
+
+// warm opens the workspaces whose log was written to within the idle timeout, the
+// latest first. A replay uses all processors, so they come one after the other.
+func (s *Store) warm(ctx context.Context) {
+	files, err := filepath.Glob(filepath.Join(s.cfg.Dir, "*", dbDir, "wal", "[0-9]*"))
+	if err != nil {
+		return // the pattern is none
+	}
+	last := make(map[string]time.Time)
+	for _, f := range files {
+		id := filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(f))))
+		if st, err := os.Stat(f); err == nil && st.ModTime().After(last[id]) {
+			last[id] = st.ModTime()
+		}
+	}
+	maps.DeleteFunc(last, func(_ string, at time.Time) bool { return s.cfg.Now().Sub(at) > s.cfg.IdleTimeout })
+	ids := slices.SortedFunc(maps.Keys(last), func(a, b string) int { return last[b].Compare(last[a]) })
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return
+		}
+		h, err := s.AcquireRead(ctx, id)
+		if err != nil {
+			s.logger.Warn("workspace not opened at the start", "workspace", id, "err", err)
+			continue
+		}
+		h.Release()
 	}
 }
 
