@@ -377,8 +377,11 @@ func (t *groupTest) expected(e *exprTest) (out []promql.Sample, err error) {
 		}
 		if s.Histogram != "" {
 			_, values, err := t.parser.ParseSeriesDesc("{} " + s.Histogram)
-			if err != nil || len(values) != 1 || values[0].Histogram == nil {
-				return nil, fmt.Errorf("histogram %q cannot be read: %v", s.Histogram, err)
+			if err != nil {
+				return nil, fmt.Errorf("histogram %q: %w", s.Histogram, err)
+			}
+			if len(values) != 1 || values[0].Histogram == nil {
+				return nil, fmt.Errorf("histogram %q: expected one histogram such as {{schema:0 count:1 sum:2 buckets:[1]}}", s.Histogram)
 			}
 			w.F, w.H = 0, values[0].Histogram
 		}

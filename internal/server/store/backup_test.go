@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -79,7 +80,7 @@ func rewrite(t *testing.T, archive []byte, change func(h *tar.Header, body []byt
 	tr, tw := tar.NewReader(bytes.NewReader(archive)), tar.NewWriter(&out)
 	for {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		require.NoError(t, err)

@@ -66,8 +66,8 @@ func (a *archiveWriter) Write(b []byte) (int, error) {
 func (s *Store) ServeImport(w http.ResponseWriter, r *http.Request, id string) error {
 	q := r.URL.Query()
 	upload := q.Get("upload")
-	offset, err := strconv.ParseInt(q.Get("offset"), 10, 64)
-	if err != nil || offset < 0 || !validUpload.MatchString(upload) {
+	offset, ok := place(q.Get("offset"))
+	if !ok || !validUpload.MatchString(upload) {
 		http.Error(w, "upload: 8 to 64 hexadecimal digits and -, and offset: a number of bytes, are required", http.StatusBadRequest)
 		return nil
 	}
@@ -95,6 +95,11 @@ func (s *Store) ServeImport(w http.ResponseWriter, r *http.Request, id string) e
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour)) // it takes as long as it takes
 	return s.finishImport(w, r, id, path)
+}
+
+func place(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n >= 0
 }
 
 func (s *Store) finishImport(w http.ResponseWriter, r *http.Request, id, path string) error {
