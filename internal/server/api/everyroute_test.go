@@ -100,7 +100,7 @@ func newWorld(t testing.TB) *world {
 		return nil
 	}
 	query := func(rw http.ResponseWriter, r *http.Request, id, _ string) error { return data(rw, r, id) }
-	aps, err := api.NewAPS(api.APSConfig{Region: region, Workspaces: w.workspaces, Write: data, OTLP: data, Query: query, RulesAPI: query, AlertManagerAPI: query,
+	aps, err := api.NewAPS(api.APSConfig{Region: region, Workspaces: w.workspaces, Write: data, OTLP: data, Export: data, Import: data, Query: query, RulesAPI: query, AlertManagerAPI: query,
 		RulerAPI: func(rw http.ResponseWriter, r *http.Request, ws *workspace.Workspace, _, _ string) error {
 			return data(rw, r, ws.ID)
 		},
