@@ -11,8 +11,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const serviceAPS = "aps"
-
 // apsTime is a time as Managed Prometheus has it: seconds, with a fraction.
 type apsTime float64
 
