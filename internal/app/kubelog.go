@@ -1,7 +1,7 @@
 package app
 
 import (
-	"log"
+	"log" //nolint:depguard // what others say to it is sent to a *slog.Logger
 	"log/slog"
 	"sync"
 

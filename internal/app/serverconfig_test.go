@@ -55,7 +55,7 @@ query:
 func TestLoadServerConfigErrors(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
 		"unknown field":  {"listen: :1\nlimtis: {}\n", ":2: limtis: unknown field, allowed are listen, data, "},
-		"unknown nested": {"query:\n  timeout: 1m\n  tmeout: 1m\n", ":3: query.tmeout: unknown field, allowed are max_concurrent, max_samples, timeout, lookback_delta"},
+		"unknown nested": {"query:\n  timeout: 1m\n  tmeout: 1m\n", ":3: query.tmeout: unknown field, allowed are max_concurrent, max_total, max_waiting, max_samples, max_selectors, timeout, lookback_delta, workers, weights, price_list, log"},
 		"twice":          {"listen: :1\nlisten: :2\n", ":2"},
 		"duration":       {"store:\n  retention: forever\n", `:2: store.retention: found "forever", expected a duration such as`},
 		"size":           {"limits: {max_request_size: big}\n", `:1: limits.max_request_size: found "big", expected a number of bytes`},

@@ -338,8 +338,8 @@ func known(err error) (int, map[string]any) {
 		body   map[string]any
 	}{
 		{records.ErrVersionMismatch, 412, withStatus("version-mismatch", "The dashboard has been changed by someone else")},
-		{records.ErrTitleEmpty, 400, withStatus("empty-name", records.ErrTitleEmpty.Error())},
-		{records.ErrTitleTooLong, 400, withStatus("title-too-long", records.ErrTitleTooLong.Error())},
+		{records.ErrTitleEmpty, 400, withStatus("empty-name", "Dashboard title cannot be empty")},
+		{records.ErrTitleTooLong, 400, withStatus("title-too-long", "Dashboard title cannot contain more than 5 000 characters")},
 		{records.ErrFolderNotFound, 404, withStatus("not-found", records.ErrFolderNotFound.Error())},
 		{records.ErrFolderVersion, 412, withStatus("version-mismatch", records.ErrFolderVersion.Error())},
 		{records.ErrFolderUIDTaken, 409, message(records.ErrFolderUIDTaken.Error())},

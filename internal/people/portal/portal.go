@@ -251,7 +251,8 @@ func (s *server) fail(c *call, err error) {
 	var bad *directory.InvalidError
 	var taken *directory.ConflictError
 	var limit *directory.LimitError
-	status, code, message := 0, "", err.Error()
+	var status int
+	var code, message string
 	switch {
 	case errors.As(err, &own):
 		status, message = own.status, own.message

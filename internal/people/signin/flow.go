@@ -131,7 +131,7 @@ func (s *Service) Factor(ctx context.Context, token, code string, remember bool,
 	if err := s.throttle.take("address:"+c.Address, addressTries, throttleWindow); err != nil {
 		return nil, err
 	}
-	_, u, err := s.peekLink(ctx, linkFactor, token)
+	u, err := s.peekLink(ctx, linkFactor, token)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (s *Service) Factor(ctx context.Context, token, code string, remember bool,
 		if err != nil {
 			return err
 		}
-		if _, err := s.useLink(ctx, tx, linkFactor, token); err != nil {
+		if err := s.useLink(ctx, tx, linkFactor, token); err != nil {
 			return err
 		}
 		out, err = s.finish(ctx, tx, u, remember, c, "password", method)

@@ -48,39 +48,38 @@ func (s *Service) newLink(ctx context.Context, tx bun.IDB, purpose, userID, emai
 	return token, nil
 }
 
-// useLink takes a link away and returns it; it works once, also when two ask at
-// the same moment.
-func (s *Service) useLink(ctx context.Context, tx bun.IDB, purpose, token string) (linkRow, error) {
+// useLink takes a link away; it works once, also when two ask at the same moment.
+func (s *Service) useLink(ctx context.Context, tx bun.IDB, purpose, token string) error {
 	var row linkRow
 	_, err := tx.NewDelete().Model(&row).Where("token_hash = ? AND purpose = ?", hashToken(token), purpose).Returning("*").Exec(ctx)
 	if err != nil && !noRows(err) {
-		return row, fmt.Errorf("use a one-time link: %w", err)
+		return fmt.Errorf("use a one-time link: %w", err)
 	}
 	if row.UserID == "" || row.ExpiresAt < s.now() {
-		return row, ErrBadLink
+		return ErrBadLink
 	}
-	return row, nil
+	return nil
 }
 
-// peekLink returns a link without using it up.
-func (s *Service) peekLink(ctx context.Context, purpose, token string) (linkRow, directory.User, error) {
+// peekLink returns whom a link is for, without using it up.
+func (s *Service) peekLink(ctx context.Context, purpose, token string) (directory.User, error) {
 	var row linkRow
 	err := s.db.NewSelect().Model(&row).Where("token_hash = ? AND purpose = ? AND expires_at > ?", hashToken(token), purpose, s.now()).Scan(ctx)
 	if noRows(err) {
-		return row, directory.User{}, ErrBadLink
+		return directory.User{}, ErrBadLink
 	}
 	if err != nil {
-		return row, directory.User{}, fmt.Errorf("look up a one-time link: %w", err)
+		return directory.User{}, fmt.Errorf("look up a one-time link: %w", err)
 	}
 	u, err := s.userByID(ctx, row.UserID)
 	if err != nil {
-		return row, u, ErrBadLink
+		return u, ErrBadLink
 	}
 	// A link that went to an address that is not the person's any more is none.
 	if row.Email != "" && row.Email != u.Email() {
-		return row, u, ErrBadLink
+		return u, ErrBadLink
 	}
-	return row, u, nil
+	return u, nil
 }
 
 // LoginLink returns a token that signs a person in once.
@@ -95,12 +94,12 @@ func (s *Service) UseLoginLink(ctx context.Context, token string, c Client) (sec
 			return "", nil, err
 		}
 	}
-	_, u, err := s.peekLink(ctx, linkLogin, token)
+	u, err := s.peekLink(ctx, linkLogin, token)
 	if err != nil {
 		return "", nil, err
 	}
 	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := s.useLink(ctx, tx, linkLogin, token); err != nil {
+		if err := s.useLink(ctx, tx, linkLogin, token); err != nil {
 			return err
 		}
 		secret, sess, err = s.start(ctx, tx, u, c, "link")
@@ -153,19 +152,19 @@ func (s *Service) Invited(ctx context.Context, token string, c Client) (director
 	if err := s.throttle.take("link:"+c.Address, linkTries, throttleWindow); err != nil {
 		return directory.User{}, err
 	}
-	_, u, _, err := s.setter(ctx, token)
+	u, _, err := s.setter(ctx, token)
 	return u, err
 }
 
 // setter finds the link that lets a password be set.
-func (s *Service) setter(ctx context.Context, token string) (linkRow, directory.User, string, error) {
+func (s *Service) setter(ctx context.Context, token string) (directory.User, string, error) {
 	for _, purpose := range []string{linkInvitation, linkReset} {
-		row, u, err := s.peekLink(ctx, purpose, token)
+		u, err := s.peekLink(ctx, purpose, token)
 		if !errors.Is(err, ErrBadLink) {
-			return row, u, purpose, err
+			return u, purpose, err
 		}
 	}
-	return linkRow{}, directory.User{}, "", ErrBadLink
+	return directory.User{}, "", ErrBadLink
 }
 
 // Accept sets the password of whom an invitation or reset is for and uses the
@@ -175,7 +174,7 @@ func (s *Service) Accept(ctx context.Context, token, password string, c Client) 
 	if err := s.throttle.take("link:"+c.Address, linkTries, throttleWindow); err != nil {
 		return nil, err
 	}
-	_, u, purpose, err := s.setter(ctx, token)
+	u, purpose, err := s.setter(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +185,7 @@ func (s *Service) Accept(ctx context.Context, token, password string, c Client) 
 	verified := u.EmailVerified.IsZero()
 	var out *Result
 	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := s.useLink(ctx, tx, purpose, token); err != nil {
+		if err := s.useLink(ctx, tx, purpose, token); err != nil {
 			return err
 		}
 		if err := s.setPassword(ctx, tx, u.ID, hash, false); err != nil {
@@ -222,12 +221,12 @@ func (s *Service) Verify(ctx context.Context, token string, c Client) (directory
 	if err := s.throttle.take("link:"+c.Address, linkTries, throttleWindow); err != nil {
 		return directory.User{}, err
 	}
-	_, u, err := s.peekLink(ctx, linkVerification, token)
+	u, err := s.peekLink(ctx, linkVerification, token)
 	if err != nil {
 		return u, err
 	}
 	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := s.useLink(ctx, tx, linkVerification, token); err != nil {
+		if err := s.useLink(ctx, tx, linkVerification, token); err != nil {
 			return err
 		}
 		return s.verifyEmail(ctx, tx, u)

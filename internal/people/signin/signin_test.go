@@ -455,6 +455,7 @@ func TestNothingSecretIsStored(t *testing.T) {
 	for _, table := range []string{"person_passwords", "person_factors", "person_recovery_codes", "person_sessions", "person_devices", "person_links", "directory_users"} {
 		rows, err := f.db.QueryContext(ctx, "SELECT * FROM "+table)
 		require.NoError(t, err)
+		defer rows.Close()
 		columns, err := rows.Columns()
 		require.NoError(t, err)
 		for rows.Next() {

@@ -478,7 +478,7 @@ func TestFromSampleToWebhook(t *testing.T) {
 		engine := promql.NewEngine(promql.EngineOpts{Logger: logger, MaxSamples: 1e6, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
 		defer engine.Close()
 		records := rules.NewRecords(rules.RecordsConfig{}, s.conn)
-		rm, err := rules.NewManager(rules.Config{Engine: engine, Write: in.ServeWorkspace, Notify: s.m.Send,
+		rm, err := rules.NewManager(rules.Config{Engine: func(string) promql.QueryEngine { return engine }, Write: in.ServeWorkspace, Notify: s.m.Send,
 			ExternalURL: func(id string) string { return "https://mangru.example/" + id },
 			Open: func(ctx context.Context, id string) (storage.Queryable, func(), error) {
 				h, err := st.AcquireRead(ctx, id)

@@ -51,7 +51,7 @@ func TestRemoteRead(t *testing.T) {
 	}
 	body, err := (&prompb.ReadRequest{Queries: []*prompb.Query{query}}).Marshal()
 	require.NoError(t, err)
-	res, err := http.Post(server.URL, "application/x-protobuf", bytes.NewReader(snappy.Encode(nil, body))) //nolint:noctx // of a test
+	res, err := http.Post(server.URL, "application/x-protobuf", bytes.NewReader(snappy.Encode(nil, body)))
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	body, err = io.ReadAll(res.Body)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/schema"
@@ -283,7 +284,7 @@ func matched(ctx context.Context, n *parser.BinaryExpr, l, r *result, left int) 
 		pairs: make(map[int][]pairing), bySide: make(map[string][]pairing), left: left,
 		out: &result{steps: l.steps, warnings: *warnings}}
 	if !n.VectorMatching.On {
-		m.names = append(m.names, labels.MetricName)
+		m.names = append(m.names, model.MetricNameLabel)
 	}
 	slices.Sort(m.names)
 	many, one := l, r
