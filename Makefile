@@ -45,8 +45,8 @@ check: web/node_modules/.package-lock.json ## format, vet, lint, import rules, a
 unit: ## Go unit tests
 	$(GO) test ./cmd/... ./internal/... ./test/cluster/... ./test/bench/... ./test/differential/... ./test/fault/... ./web
 
-race: ## Go unit tests under the race detector
-	CGO_ENABLED=1 $(GO) test -race ./internal/... ./test/cluster/...
+race: ## Go unit tests under the race detector, but for the longest lists of inputs
+	CGO_ENABLED=1 $(GO) test -race -short ./internal/... ./test/cluster/...
 
 fuzz: ## every fuzz test for some inputs (FUZZTIME=2000x each; or a time: 5m)
 	@tools/fuzz.sh $(FUZZTIME)

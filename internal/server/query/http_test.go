@@ -148,6 +148,9 @@ func (o *overHTTP) NewRangeQuery(ctx context.Context, q storage.Queryable, opts 
 }
 
 func TestScriptsOverHTTP(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of requests")
+	}
 	o := &overHTTP{Engine: promqltest.NewTestEngine(t, false, 0, promqltest.DefaultMaxSamplesPerQuery), t: t, pair: newPair(t, promqltest.TestParserOpts)}
 	promqltest.RunBuiltinTests(t, o)
 	t.Logf("%d queries compared", o.count)

@@ -347,9 +347,11 @@ func TestDeletedRole(t *testing.T) {
 	require.NoError(t, s.iam.DeleteRole(ctx, iam.DefaultAccount, "r"))
 	s.irsaRole(t, "r")
 	require.NoError(t, s.iam.AttachPolicy(ctx, iam.RoleRef(iam.DefaultAccount, "r"), iam.PolicyAdministratorAccess))
-	_, p, err := s.tokens.Open(ctx, out.Credentials.AccessKeyID, out.Credentials.SessionToken)
-	require.NoError(t, err)
-	require.Error(t, s.iam.Authorize(ctx, iam.Request{Principal: p, Action: "aps:RemoteWrite", Resource: "*"}))
+	_, _, err = s.tokens.Open(ctx, out.Credentials.AccessKeyID, out.Credentials.SessionToken)
+	require.Error(t, err)
+	c := out.Credentials
+	_, err = s.client(static(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)).GetCallerIdentity(ctx, nil)
+	requireAPIError(t, err, "InvalidClientTokenId", "")
 }
 
 // TestRetries: clients try again where trying again may help.
@@ -460,7 +462,7 @@ func TestSessionTokenAndKeyInfo(t *testing.T) {
 	require.NoError(t, s.iam.DetachUserPolicy(ctx, iam.DefaultAccount, "leaver", iam.PolicyAdministratorAccess))
 	require.NoError(t, s.iam.DeleteUser(ctx, iam.DefaultAccount, "leaver"))
 	_, err = leaver.GetAccessKeyInfo(ctx, in)
-	requireAPIError(t, err, "AccessDenied", "")
+	requireAPIError(t, err, "InvalidClientTokenId", "")
 }
 
 // TestForms has what clients do not send but others do.

@@ -138,6 +138,9 @@ func bits(v float64) string {
 
 // Prometheus' own scripts for its engine.
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("20,000 evaluations")
+	}
 	b := newBoth(t)
 	promqltest.RunBuiltinTests(t, b)
 	ahead, ahead2 := testutil.ToFloat64(b.features.parts.WithLabelValues("ahead")), testutil.ToFloat64(b.ours.parts.WithLabelValues("ahead"))

@@ -31,8 +31,12 @@ const day = 24 * time.Hour
 // seedOf is a test's seed, which MANGRU_SEED sets to see a failure again.
 func seedOf(t *testing.T) uint64 {
 	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("MANGRU_SEED"); s != "" {
+	seed := uint64(1) // the same in every run; MANGRU_SEED=random looks further
+	switch s := os.Getenv("MANGRU_SEED"); s {
+	case "":
+	case "random":
+		seed = rand.Uint64()
+	default:
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
@@ -262,7 +266,7 @@ func TestRandomQueries(t *testing.T) {
 	st := data(t, r)
 	theirs := innerEngine(false)
 	parallel, alone := newEngine(t, 3, false), newEngine(t, -1, false)
-	queries, good, unsure := 3000, 0, 0
+	queries, good, unsure := 1000, 0, 0
 	if testing.Short() {
 		queries = 300
 	}
