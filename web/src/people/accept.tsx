@@ -3,11 +3,8 @@ import { useEffect, useState } from 'react';
 import { useNavigate } from 'react-router';
 import { Alert, Button, LinkButton, Spinner } from '../ui';
 import { accept, invited, verify, type Progress } from './api';
-import { Field, Frame, takeToken, useSubmit } from './frame';
+import { Field, Frame, arrived as token, useSubmit } from './frame';
 import { useTexts } from './messages';
-
-// Read once, when this module loads: the fragment is gone after one look.
-const token = takeToken();
 
 export function SetPassword({ token: link, onProgress }: { token: string; onProgress: (p: Progress) => void }) {
   const { t } = useTexts();

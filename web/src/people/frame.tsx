@@ -16,6 +16,9 @@ export function takeToken(): string {
   return token;
 }
 
+/** arrived is the token with which the page was opened. Read once, here: the fragment is gone after one look, and several pages want it. */
+export const arrived = takeToken();
+
 export function Frame({ title, children }: { title: string; children: ReactNode }) {
   const styles = useStyles2(getStyles);
   const t = useT();

@@ -5,12 +5,12 @@ import { loginWithLink } from '../data/api';
 import { wantedPage } from '../pages/session';
 import { Button, Spinner } from '../ui';
 import { forgot, sendCode, signIn, type Progress } from './api';
-import { Field, Frame, takeToken, useSubmit } from './frame';
+import { arrived, Field, Frame, takeToken, useSubmit } from './frame';
 import { useTexts } from './messages';
 import { SetPassword } from './accept';
 
-// Read once, when this module loads: React may begin the first render more than once, and the fragment is gone after one look.
-let unused = takeToken();
+// Used once: React may begin the first render more than once, and people come back to this page after they signed out.
+let unused = arrived;
 
 export default function SignInPage() {
   const { t } = useTexts();
