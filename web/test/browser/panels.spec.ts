@@ -108,14 +108,13 @@ describe('the truth', () => {
 
   it('shows where numbers come from, what queries cost, and the same numbers as the API', async () => {
     const page = await show({ panels: [panel(1, 'stat', ['sum(up)'], { fieldConfig: { defaults: { unit: 'none', decimals: 0 } } })] });
-    const shown = await page.locator('[data-panel-id="1"]').innerText();
     const answered = await page.evaluate(async () => {
       const csrf = ((await (await fetch('/api/user')).json()) as { csrfToken: string }).csrfToken;
       const body = new URLSearchParams({ query: 'sum(up)', time: String(Date.now() / 1000) });
       const r = (await (await fetch('/api/datasources/proxy/uid/ws/api/v1/query', { method: 'POST', body, headers: { 'X-CSRF-Token': csrf } })).json()) as { data: { result: { value: [number, string] }[] } };
       return r.data.result[0]?.value[1] ?? '';
     });
-    expect(shown).toContain(answered);
+    await expect.poll(() => page.locator('[data-panel-id="1"]').innerText()).toContain(answered);
     await page.locator('[data-panel-id="1"] section').focus();
     await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');

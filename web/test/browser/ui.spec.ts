@@ -141,7 +141,7 @@ describe('boards', () => {
     const page = await signedIn('/d/nodes?var-nodegroup=spot&from=now-15m&to=now');
     await settled(page);
     expect(new URL(page.url()).searchParams.getAll('var-node')).toEqual(['$__all']);
-    const load = queries().filter((q) => q.query.includes('node_load1'));
+    const load = queries().filter((q) => q.query.startsWith('node_load1'));
     expect(load.at(-1)?.query).toBe('node_load1{node=~"ip-10-1-102-227\\\\.ec2\\\\.internal"}');
     await page.getByText('Last 15 minutes').waitFor();
     await page.goto(`${fake.url}/d/nodes?viewPanel=5`);
