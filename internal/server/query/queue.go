@@ -62,8 +62,13 @@ func (q *queue) enter(ctx context.Context, workspaceID string) (leave func(), er
 	q.mu.Unlock()
 	select {
 	case <-w.granted:
-		// A place that came free at the last moment is of no use any more.
-		if err := ctx.Err(); err != nil {
+		// A place that came free at the last moment is of no use any more. The timer of
+		// the deadline may come later than that of the request which gave the place up.
+		err := ctx.Err()
+		if d, ok := ctx.Deadline(); err == nil && ok && !q.now().Before(d) {
+			err = context.DeadlineExceeded
+		}
+		if err != nil {
 			q.leaver(workspaceID, f)()
 			return nil, err
 		}
