@@ -62,7 +62,7 @@ conformance: build ## suites by which others judge: remote-write senders of the 
 	cd test/conformance-aws && $(GO) test -count=1 ./...
 
 web-test: web/dist/index.html ## the UI's unit tests, and its browser tests against a pretended server
-	cd web && npm run --silent test && npm run --silent test:browser
+	cd web && npm run --silent size >/dev/null && npm run --silent test && npm run --silent test:browser
 
 e2e: build ## the whole path on a real cluster: real CLIs, real browser (as root)
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e/...

@@ -70,7 +70,7 @@ export default defineConfig({
     rolldownOptions: {
       output: {
         // What panels of all kinds share travels together: fewer and larger files compress better.
-        codeSplitting: { groups: [{ name: 'panels', test: /node_modules\/(@grafana\/(data|schema)|uplot|d3-|rxjs)|src\/ui\/viz|src\/panels\/(visuals\/(types|field_values|linked)|options)/, minShareCount: 4 }] },
+        codeSplitting: { groups: [{ name: 'panels', test: /node_modules\/(@grafana\/(data|schema)|uplot|d3-|rxjs)|src\/ui\/viz|src\/panels\/(visuals\/(types|field_values|linked)|options)/, minShareCount: 3 }] },
       },
     },
   },

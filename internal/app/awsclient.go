@@ -309,6 +309,11 @@ func (c *awsClient) restOf(ctx context.Context, service, operation, method, path
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.exchange(req, service, region, operation, out)
+}
+
+// exchange sends a request and reads its answer, JSON, into out, which may be nil.
+func (c *awsClient) exchange(req *http.Request, service, region, operation string, out any) error {
 	res, err := c.do(req, service, region)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)

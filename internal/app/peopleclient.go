@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/mangru/mangru/internal/server/ssoapi"
@@ -53,25 +52,7 @@ func (c *awsClient) json11(ctx context.Context, service, target, operation strin
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", target+"."+operation)
-	res, err := c.do(req, service, region)
-	if err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
-	}
-	if res.StatusCode >= http.StatusMultipleChoices {
-		return restError(operation, res, text)
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("%s: the answer is not the JSON expected: %w", operation, err)
-	}
-	return nil
+	return c.exchange(req, service, region, operation, out)
 }
 
 // identityStore calls an operation of the Identity Store.

@@ -309,7 +309,7 @@ func (c *awsClient) findWorkspace(ctx context.Context, name string) (string, err
 		if next != "" {
 			q.Set("nextToken", next)
 		}
-		if err := c.apsGet(ctx, "ListWorkspaces", "/workspaces?"+q.Encode(), &page); err != nil {
+		if err := c.restOf(ctx, serviceAPS, "ListWorkspaces", http.MethodGet, "/workspaces?"+q.Encode(), nil, &page); err != nil {
 			return "", err
 		}
 		for _, w := range page.Workspaces {
@@ -333,30 +333,6 @@ func (c *awsClient) findWorkspace(ctx context.Context, name string) (string, err
 		return "", usagef("--workspace: which one? There are: %s", strings.Join(ids, ", "))
 	}
 	return "", usagef("--workspace: the alias %q is that of %s: give an id", name, strings.Join(found, " and "))
-}
-
-func (c *awsClient) apsGet(ctx context.Context, operation, path string, out any) error {
-	base, region := c.address(serviceAPS)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, http.NoBody)
-	if err != nil {
-		return err
-	}
-	res, err := c.do(req, serviceAPS, region)
-	if err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
-	}
-	if res.StatusCode >= http.StatusMultipleChoices {
-		return restError(operation, res, text)
-	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("%s: the answer is not the JSON expected: %w", operation, err)
-	}
-	return nil
 }
 
 // point is a value at a time; text is it as it was sent, which a native histogram

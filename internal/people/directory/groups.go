@@ -82,12 +82,8 @@ func (d *Directory) CreateGroup(ctx context.Context, by string, in Group) (Group
 		return Group{}, err
 	}
 	err := d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		n, err := tx.NewSelect().Model((*groupRow)(nil)).Where("store_id = ?", in.StoreID).Count(ctx)
-		if err != nil {
+		if err := checkRoom(ctx, tx, (*groupRow)(nil), in.StoreID, d.cfg.MaxGroups, "groups"); err != nil {
 			return err
-		}
-		if n >= d.cfg.MaxGroups {
-			return &LimitError{fmt.Sprintf("%d groups are the most that an identity store may have.", d.cfg.MaxGroups)}
 		}
 		if err := d.checkGroupName(ctx, tx, row); err != nil {
 			return err

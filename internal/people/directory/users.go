@@ -132,12 +132,8 @@ func (d *Directory) CreateUser(ctx context.Context, by string, in User) (User, e
 		return User{}, err
 	}
 	err := d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		n, err := tx.NewSelect().Model((*userRow)(nil)).Where("store_id = ?", in.StoreID).Count(ctx)
-		if err != nil {
+		if err := checkRoom(ctx, tx, (*userRow)(nil), in.StoreID, d.cfg.MaxUsers, "users"); err != nil {
 			return err
-		}
-		if n >= d.cfg.MaxUsers {
-			return &LimitError{fmt.Sprintf("%d users are the most that an identity store may have.", d.cfg.MaxUsers)}
 		}
 		if err := d.checkUnique(ctx, tx, row); err != nil {
 			return err
@@ -151,6 +147,15 @@ func (d *Directory) CreateUser(ctx context.Context, by string, in User) (User, e
 		return User{}, fmt.Errorf("create user: %w", err)
 	}
 	return d.User(ctx, in.StoreID, row.ID)
+}
+
+// checkRoom demands that a store has fewer than most of what model is.
+func checkRoom(ctx context.Context, tx bun.IDB, model any, storeID string, most int, what string) error {
+	n, err := tx.NewSelect().Model(model).Where("store_id = ?", storeID).Count(ctx)
+	if err == nil && n >= most {
+		return &LimitError{fmt.Sprintf("%d %s are the most that an identity store may have.", most, what)}
+	}
+	return err
 }
 
 // checkUnique demands that no other user has the name or address of row. The

@@ -231,11 +231,7 @@ func deleteGroup(s *session) (int, any, error) {
 }
 
 func listGroups(s *session) (int, any, error) {
-	start, count, err := s.bounds()
-	if err != nil {
-		return 0, nil, err
-	}
-	terms, err := parseFilter(s.r.URL.Query().Get("filter"))
+	start, count, terms, err := s.wanted()
 	if err != nil {
 		return 0, nil, err
 	}

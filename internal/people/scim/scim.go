@@ -215,6 +215,15 @@ func (s *session) bounds() (start, count int, err error) {
 	return max(start, 1), min(max(count, 0), maxList), nil
 }
 
+// wanted reads which part of a list is asked for, and its filter.
+func (s *session) wanted() (start, count int, terms []term, err error) {
+	if start, count, err = s.bounds(); err != nil {
+		return 0, 0, nil, err
+	}
+	terms, err = parseFilter(s.r.URL.Query().Get("filter"))
+	return start, count, terms, err
+}
+
 // window collects the part of a list that was asked for. page is called until it
 // returns no next.
 func window[T any](start, count int, page func(after string) ([]T, string, error)) (part []T, total int, err error) {

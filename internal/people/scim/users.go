@@ -208,11 +208,7 @@ func deleteUser(s *session) (int, any, error) {
 }
 
 func listUsers(s *session) (int, any, error) {
-	start, count, err := s.bounds()
-	if err != nil {
-		return 0, nil, err
-	}
-	terms, err := parseFilter(s.r.URL.Query().Get("filter"))
+	start, count, terms, err := s.wanted()
 	if err != nil {
 		return 0, nil, err
 	}

@@ -443,6 +443,25 @@ func TestStepUp(t *testing.T) {
 	require.ErrorIs(t, f.StepUp(ctx, r.Session, good, "1"), ErrBadCode)
 }
 
+// Hashes are argon2id with the parameters that OWASP recommends, each with a salt
+// of its own; those of other parameters are none of ours.
+func TestHashing(t *testing.T) {
+	f, ctx := open(t), t.Context()
+	hash, err := f.hashPassword(ctx, good)
+	require.NoError(t, err)
+	require.Regexp(t, `^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`, hash)
+	again, err := f.hashPassword(ctx, good)
+	require.NoError(t, err)
+	require.NotEqual(t, hash, again)
+	for password, want := range map[string]bool{good: true, good + "x": false, "": false} {
+		ok, err := f.checkPassword(ctx, hash, password)
+		require.NoError(t, err)
+		require.Equal(t, want, ok, "%q", password)
+	}
+	_, err = f.checkPassword(ctx, strings.Replace(hash, "m=19456", "m=8", 1), good)
+	require.Error(t, err)
+}
+
 // Who reads the database can't sign in with what is there.
 func TestNothingSecretIsStored(t *testing.T) {
 	f := open(t)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mangru/mangru/internal/server/workspace"
+	"github.com/mangru/mangru/internal/telemetry"
 )
 
 // Config of Sinks. Zero values take the defaults named at the fields.
@@ -113,12 +114,17 @@ func (s *Sinks) Check(_ context.Context, _ workspace.LogKind, d workspace.LogDes
 	if !ok {
 		return nil // whether a URL takes anything shows with the first line
 	}
-	f, err := openFile(filepath.Join(s.cfg.Dir, filepath.FromSlash(name)))
-	if err != nil {
+	f := s.file(name)
+	if err := f.Open(); err != nil {
 		s.logger.Error("log file cannot be written", "err", err)
 		return errors.New("the file of the log group cannot be written")
 	}
 	return f.Close()
+}
+
+// file returns the file of a name with slashes.
+func (s *Sinks) file(name string) *telemetry.RotatingFile {
+	return &telemetry.RotatingFile{Path: filepath.Join(s.cfg.Dir, filepath.FromSlash(name)), MaxSize: s.cfg.MaxSize, MaxFiles: s.cfg.MaxFiles}
 }
 
 // Write has a line, without its end, delivered to a destination. It keeps nothing
@@ -175,7 +181,7 @@ func (s *Sinks) deliver(k *sink) {
 	var buf []byte
 	var w writer = &poster{sinks: s, url: k.to.Target}
 	if name, ok := k.to.File(); ok {
-		w = &rotating{path: filepath.Join(s.cfg.Dir, filepath.FromSlash(name)), maxSize: s.cfg.MaxSize, maxFiles: s.cfg.MaxFiles}
+		w = filer{s.file(name)}
 	}
 	defer func() { _ = w.Close() }()
 	for idle := 0; ; {
@@ -242,6 +248,14 @@ type writer interface {
 	// write returns why the lines were not taken.
 	write(lines []byte) (reason string, err error)
 	io.Closer
+}
+
+// filer writes lines to a file.
+type filer struct{ *telemetry.RotatingFile }
+
+func (f filer) write(lines []byte) (string, error) {
+	_, err := f.Write(lines)
+	return "file", err
 }
 
 // poster posts lines to a URL until they are taken.

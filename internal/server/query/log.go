@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mangru/mangru/internal/telemetry"
 )
 
 // LogEntry is a query, or another request for data, and what it took.
@@ -118,12 +117,10 @@ type FileLogConfig struct {
 // FileLog is a QueryLog that writes lines of JSON to a file. What the disk
 // refuses is lost, and counted by Lost.
 type FileLog struct {
-	cfg    FileLogConfig
 	logger *slog.Logger
 
 	mu         sync.Mutex
-	f          *os.File
-	size       int64
+	file       telemetry.RotatingFile
 	lost       int64
 	complained time.Time
 	line       []byte
@@ -143,27 +140,11 @@ func OpenFileLog(cfg FileLogConfig, logger *slog.Logger) (*FileLog, error) {
 	if cfg.MaxFiles == 0 {
 		cfg.MaxFiles = 5
 	}
-	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o700); err != nil {
-		return nil, fmt.Errorf("query log: %w", err)
-	}
-	l := &FileLog{cfg: cfg, logger: logger}
-	if err := l.open(); err != nil {
+	l := &FileLog{logger: logger, file: telemetry.RotatingFile{Path: cfg.File, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles}}
+	if err := l.file.Open(); err != nil {
 		return nil, fmt.Errorf("query log: %w", err)
 	}
 	return l, nil
-}
-
-func (l *FileLog) open() error {
-	f, err := os.OpenFile(l.cfg.File, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	l.f, l.size = f, info.Size()
-	return nil
 }
 
 // LogQuery implements QueryLog. A line goes to the operating system at once, in
@@ -172,48 +153,13 @@ func (l *FileLog) LogQuery(e LogEntry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.line = append(e.AppendJSON(l.line[:0]), '\n')
-	if err := l.write(l.line); err != nil {
+	if _, err := l.file.Write(l.line); err != nil {
 		l.lost++
 		if now := time.Now(); now.Sub(l.complained) >= time.Minute {
 			l.complained = now
 			l.logger.Error("query log", "err", err, "lost", l.lost)
 		}
 	}
-}
-
-func (l *FileLog) write(line []byte) error {
-	if l.f != nil && l.size > 0 && l.size+int64(len(line)) > l.cfg.MaxSize {
-		if err := l.rotate(); err != nil {
-			return err
-		}
-	}
-	if l.f == nil {
-		if err := l.open(); err != nil {
-			return err
-		}
-	}
-	n, err := l.f.Write(line)
-	l.size += int64(n)
-	return err
-}
-
-func (l *FileLog) rotate() error {
-	err := l.f.Close()
-	l.f = nil
-	if err != nil {
-		return err
-	}
-	name := func(i int) string { return l.cfg.File + "." + strconv.Itoa(i) }
-	for i := l.cfg.MaxFiles - 1; i > 0; i-- {
-		if err := os.Rename(name(i), name(i+1)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	// A file that somebody else took away is begun anew.
-	if err := os.Rename(l.cfg.File, name(1)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return l.open()
 }
 
 // Lost returns how many entries could not be written.
@@ -227,10 +173,5 @@ func (l *FileLog) Lost() int64 {
 func (l *FileLog) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.f == nil {
-		return nil
-	}
-	err := l.f.Close()
-	l.f = nil
-	return err
+	return l.file.Close()
 }
