@@ -231,7 +231,7 @@ func (a *audit) rhythm(target *storedTarget) map[int64]float64 {
 			}
 			switch rest := list[i+1:]; {
 			case len(rest) == 0:
-			case len(rest) == 2 && rest[0].value == 0 && !rest[0].stale && rest[1].stale && a.mayEnd(target):
+			case len(rest) == 2 && rest[0].value == 0 && !rest[0].stale && rest[1].stale && a.mayEnd(target) && a.handover(target, i+1):
 				// The replica that took over has not heard yet that the pod is gone, asks
 				// once more, and marks the end of that too. Nothing false is stored.
 				a.found["targets that were asked once more after their end"]++

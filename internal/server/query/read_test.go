@@ -61,7 +61,16 @@ func TestRemoteRead(t *testing.T) {
 	var answer prompb.ReadResponse
 	require.NoError(t, answer.Unmarshal(body))
 	require.Len(t, answer.Results[0].Timeseries, 2)
-	require.Equal(t, []prompb.Sample{{Value: 1, Timestamp: 60_000}, {Value: 2, Timestamp: 120_000}, {Value: 3, Timestamp: 180_000}}, answer.Results[0].Timeseries[0].Samples)
+	samples := map[string][]prompb.Sample{} // an answer of samples has no order of series
+	for _, series := range answer.Results[0].Timeseries {
+		for _, l := range series.Labels {
+			if l.Name == "job" {
+				samples[l.Value] = series.Samples
+			}
+		}
+	}
+	require.Equal(t, []prompb.Sample{{Value: 1, Timestamp: 60_000}, {Value: 2, Timestamp: 120_000}, {Value: 3, Timestamp: 180_000}}, samples["a"])
+	require.Equal(t, []prompb.Sample{{Value: 2, Timestamp: 60_000}, {Value: 4, Timestamp: 120_000}, {Value: 6, Timestamp: 180_000}}, samples["b/c"])
 	require.Contains(t, types, "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")
 	for _, e := range f.logged() {
 		require.Equal(t, "read", e.Kind)
