@@ -57,8 +57,9 @@ bench: ## Go benchmarks
 bench-collector: ## what collectors cost, beside vmagent, Prometheus and the OpenTelemetry Collector (BENCH_ARGS="cost --only mangru,vmagent")
 	$(GO) run ./test/bench/collector $(BENCH_ARGS)
 
-conformance: build ## suites by which others judge: remote-write senders of the Prometheus project, AWS' SDK and CLI
+conformance: build ## suites by which others judge: remote-write senders and receivers of the Prometheus project, AWS' SDK and CLI
 	cd test/conformance && $(GO) test -count=1 ./...
+	cd test/conformance/receiver && $(GO) test -count=1 ./...
 	cd test/conformance-aws && $(GO) test -count=1 ./...
 
 web-test: web/dist/index.html ## the UI's unit tests, and its browser tests against a pretended server
