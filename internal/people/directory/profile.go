@@ -100,14 +100,24 @@ func (p *Profile) SetEmail(addr string) {
 }
 
 var (
-	// From the Identity Store's model.
-	userNamePattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]{1,128}$`)
-	textPattern     = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}\t\n\r \x{A0}\x{3000}]+$`)
-	linePattern     = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P} \x{A0}\x{3000}]+$`)
-	externalPattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]{1,256}$`)
+	// From the Identity Store's model. How many there may be is counted beside the
+	// patterns: compiled into them, it took 8 MB of every process, collectors too.
+	wordPattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]+$`)
+	textPattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}\t\n\r \x{A0}\x{3000}]+$`)
+	linePattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P} \x{A0}\x{3000}]+$`)
 )
 
-const maxText = 1024
+// The most characters of texts, user names and outside ids.
+const (
+	maxText       = 1024
+	maxUserName   = 128
+	maxExternalID = 256
+)
+
+// isWord tells whether s is 1 to most characters that can be seen.
+func isWord(s string, most int) bool {
+	return utf8.RuneCountInString(s) <= most && wordPattern.MatchString(s)
+}
 
 // checkText demands what the Identity Store takes as text. What names a person
 // goes into mails and pages and is one line.

@@ -104,7 +104,7 @@ func (r *userRow) setProfile(p *Profile) error {
 var reservedNames = []string{"administrator", "awsadministrators"}
 
 func checkUserName(name string) error {
-	if !userNamePattern.MatchString(name) {
+	if !isWord(name, maxUserName) {
 		return &InvalidError{"UserName", "allowed are 1 to 128 letters, digits, symbols and marks, without spaces"}
 	}
 	if slices.Contains(reservedNames, key(name)) {
@@ -187,7 +187,7 @@ func (d *Directory) setExternalIDs(ctx context.Context, tx bun.IDB, store, kind,
 		return &InvalidError{"ExternalIds", fmt.Sprintf("has %d entries, allowed are %d", len(ids), most)}
 	}
 	for _, id := range ids {
-		if !externalPattern.MatchString(id.Issuer) || !externalPattern.MatchString(id.ID) {
+		if !isWord(id.Issuer, maxExternalID) || !isWord(id.ID, maxExternalID) {
 			return &InvalidError{"ExternalIds", "Issuer and Id have 1 to 256 letters, digits, symbols and marks"}
 		}
 		row := &externalRow{StoreID: store, Kind: kind, Issuer: id.Issuer, Value: id.ID, OwnerID: owner}
