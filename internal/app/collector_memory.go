@@ -124,7 +124,7 @@ func keepSmall(ctx context.Context, log *slog.Logger) {
 // everything has run for a while, and then now and then.
 func forgetProgram(ctx context.Context, log *slog.Logger) {
 	for wait := 10 * time.Second; pause(ctx, wait); wait = min(4*wait, 5*time.Minute) {
-		err := memory.FineConstants()
+		err := memory.FineProgram()
 		if err == nil {
 			err = memory.ForgetProgram()
 		}

@@ -17,21 +17,18 @@ func ForgetProgram() error {
 	return eachProgramPart(func(p part) error { return advise(p.from, p.to, unix.MADV_DONTNEED) })
 }
 
-// grain is how many bytes of constants the kernel is to map at a time.
+// grain is how many bytes of the program the kernel is to map at a time.
 const grain = 16 << 10
 
-// FineConstants makes the kernel map the constants of the program in small pieces.
-// When a page of a file is touched, Linux maps the 64 kB around it that are in
-// the page cache, but never beyond a mapping. The garbage collector reads a few
-// words here and there in the tables of a large program, so that most of what is
-// mapped for it is never looked at. Advice that differs from piece to piece makes
-// them mappings of their own: some thousands, which takes the kernel about a
-// megabyte less than it saves of each ten.
-func FineConstants() error {
+// FineProgram makes the kernel map the code and constants of the program in small
+// pieces. When a page of a file is touched, Linux maps the 64 kB around it that
+// are in the page cache, but never beyond a mapping. Of a large program one place
+// runs a few functions here and there, and the garbage collector reads a few words
+// in tables, so that most of what is mapped for them is never looked at. Advice
+// that differs from piece to piece makes them mappings of their own: some
+// thousands, which takes the kernel about a megabyte less than it saves of each ten.
+func FineProgram() error {
 	return eachProgramPart(func(p part) error {
-		if p.code {
-			return nil
-		}
 		for at := p.from + grain; at < p.to; at += 2 * grain {
 			if err := advise(at, min(at+grain, p.to), unix.MADV_RANDOM); err != nil {
 				return err
@@ -49,10 +46,7 @@ func advise(from, to uintptr, advice uintptr) error {
 }
 
 // part is a mapping of the program's file that cannot be written to.
-type part struct {
-	from, to uintptr
-	code     bool
-}
+type part struct{ from, to uintptr }
 
 func eachProgramPart(do func(part) error) error {
 	exe, err := os.Readlink("/proc/self/exe")
@@ -71,7 +65,7 @@ func eachProgramPart(do func(part) error) error {
 		if !ok {
 			continue
 		}
-		if n := len(parts) - 1; n >= 0 && parts[n].to == p.from && parts[n].code == p.code {
+		if n := len(parts) - 1; n >= 0 && parts[n].to == p.from {
 			parts[n].to = p.to
 			continue
 		}
@@ -96,6 +90,5 @@ func programPart(line, exe string) (p part, ok bool) {
 	if _, err := fmt.Sscanf(line, "%x-%x %s %s %s %d", &p.from, &p.to, &perms, &offset, &device, &inode); err != nil {
 		return part{}, false
 	}
-	p.code = len(perms) == 4 && perms[2] == 'x'
 	return p, strings.HasSuffix(line, " "+exe) && strings.HasPrefix(perms, "r-") && perms[3] == 'p'
 }

@@ -22,7 +22,7 @@ func TestProgramPart(t *testing.T) {
 	}
 }
 
-func TestFineConstants(t *testing.T) {
+func TestFineProgram(t *testing.T) {
 	count := func() (n int) {
 		if err := eachProgramPart(func(part) error { return nil }); err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func TestFineConstants(t *testing.T) {
 	}
 	before := count()
 	for range 2 { // the second time changes nothing
-		if err := FineConstants(); err != nil {
+		if err := FineProgram(); err != nil {
 			t.Fatal(err)
 		}
 		if after := count(); after < before+10 {

@@ -5,5 +5,5 @@ package memory
 // ForgetProgram does nothing on this system.
 func ForgetProgram() error { return nil }
 
-// FineConstants does nothing on this system.
-func FineConstants() error { return nil }
+// FineProgram does nothing on this system.
+func FineProgram() error { return nil }

@@ -2,6 +2,7 @@ package send
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,13 +13,14 @@ import (
 // drafts are the buffers that requests are made in. They are far larger than the
 // finished request, and making one is work for a processor; so an endpoint has
 // no more of them than there are processors, however many workers it has, and
-// while one processor keeps up, it has one. The zero value is ready.
+// while one of them keeps up, it has one. The zero value is ready.
 type drafts struct {
 	once sync.Once
-	turn chan struct{}
+	main chan *draft   // the one that there always is, while nobody has it
+	turn chan struct{} // a place for each other that is in use
 
 	mu   sync.Mutex
-	free []*draft // the last one is the one that is warm
+	more []*draft // others, the last one is the one that is warm
 }
 
 // draft is a request in the making.
@@ -26,36 +28,69 @@ type draft struct {
 	messages [2]message // by version, made when needed
 	packed   []byte
 	room     model.Room
+	main     bool
 	used     time.Time
 }
 
-// draftIdle is for how long a draft is kept that is not needed.
-const draftIdle = 3 * time.Second
+const (
+	// draftPatience is how long one waits for the main draft before another is
+	// taken: many times what making a request takes.
+	draftPatience = 10 * time.Millisecond
+	// draftIdle is for how long another draft is kept that is not needed.
+	draftIdle = 3 * time.Second
+)
 
 // borrow returns a draft, and waits for one if all are in use. It must be given
 // back.
 func (d *drafts) borrow() *draft {
-	d.once.Do(func() { d.turn = make(chan struct{}, runtime.GOMAXPROCS(0)) })
-	d.turn <- struct{}{}
+	d.once.Do(func() {
+		d.main = make(chan *draft, 1)
+		d.main <- &draft{main: true}
+		d.turn = make(chan struct{}, runtime.GOMAXPROCS(0)-1)
+	})
+	select {
+	case main := <-d.main:
+		return main
+	default:
+	}
+	patience := time.NewTimer(draftPatience)
+	defer patience.Stop()
+	select {
+	case main := <-d.main:
+		return main
+	case <-patience.C:
+	}
+	select {
+	case main := <-d.main:
+		return main
+	case d.turn <- struct{}{}: // never, with one processor
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := len(d.free)
+	n := len(d.more)
 	if n == 0 {
 		return &draft{}
 	}
-	last := d.free[n-1]
-	d.free[n-1], d.free = nil, d.free[:n-1]
+	last := d.more[n-1]
+	d.more[n-1], d.more = nil, d.more[:n-1]
 	return last
 }
 
 func (d *drafts) giveBack(used *draft) {
+	now := time.Now()
 	d.mu.Lock()
-	used.used = time.Now()
-	if len(d.free) > 0 && used.used.Sub(d.free[0].used) > draftIdle {
-		d.free = append(d.free[:0], d.free[1:]...)
+	if !used.main {
+		used.used = now
+		d.more = append(d.more, used)
 	}
-	d.free = append(d.free, used)
+	for len(d.more) > 0 && now.Sub(d.more[0].used) > draftIdle {
+		d.more = slices.Delete(d.more, 0, 1)
+	}
 	d.mu.Unlock()
+	if used.main {
+		d.main <- used
+		return
+	}
 	<-d.turn
 }
 
