@@ -27,6 +27,7 @@ var levels = map[string]int{
 	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
 	"server/rules": 2, "server/alerts": 2, "server/logs": 2,
 	"server/ssoapi": 2, "people/scim": 2, "people/portal": 2,
+	"dashboard/workspaces": 1, "server/amgapi": 2,
 	"dashboard/caller": 1, "dashboard/records": 2, "dashboard/sources": 2, "dashboard/grafanaapi": 2, "dashboard/catalogue": 2, "dashboard/provision": 2, "server/query/engine": 1,
 	"dashboard": 2,
 	"app":       3,
@@ -49,6 +50,10 @@ var sameLevel = map[string]string{
 	"server/eksapi -> server/api":       "routes",
 	"server/eksapi -> server/cluster":   "its types",
 
+	"dashboard/workspaces -> dashboard/caller":    "its roles",
+	"dashboard/workspaces -> people/directory":    "its people",
+	"server/amgapi -> server/api":                 "routes",
+	"server/amgapi -> dashboard/records":          "its types",
 	"dashboard/sources -> dashboard/records":      "its types",
 	"dashboard/grafanaapi -> dashboard/records":   "its types",
 	"dashboard/provision -> dashboard/records":    "its types",

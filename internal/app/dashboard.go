@@ -19,8 +19,10 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/provision"
 	"github.com/mangru/mangru/internal/dashboard/records"
 	"github.com/mangru/mangru/internal/dashboard/sources"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/mail"
+	"github.com/mangru/mangru/internal/people/directory"
 	"github.com/mangru/mangru/web"
 )
 
@@ -30,12 +32,14 @@ type DashboardConfig struct {
 	Listen string
 	// People says how people sign in.
 	People PeopleConfig
-	// Source is the data source that boards query.
-	Source SignedSource
+	// Source is the data source that the default workspace has; nil for none.
+	Source *SignedSource
 	// Overview tells the home page about this installation.
-	Overview func(context.Context) (dashboard.Overview, error)
-	// Key encrypts the secrets of data sources; 32 bytes.
-	Key []byte
+	Overview  func(context.Context) (dashboard.Overview, error)
+	Directory *directory.Directory
+	// Store has the boards, Workspaces the dashboard workspaces.
+	Store      *records.Store
+	Workspaces *workspaces.Service
 }
 
 // SignedSource is a workspace's query API with the key that signs requests to it.
@@ -51,7 +55,7 @@ type Dashboard struct {
 	people *dashboard.People
 	mailer *mail.Mailer
 	url    string // as it was set, empty for the address
-	admin  dashboard.Person
+	admin  directory.User
 	server *httpserver.Server
 	store  *records.Store
 	conns  *sources.Sources
@@ -63,26 +67,26 @@ const sweepEvery = time.Hour
 
 // NewDashboard claims the address and prepares everything that can fail.
 func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *slog.Logger, reg prometheus.Registerer) (*Dashboard, error) {
-	who, err := openPeople(ctx, cfg.People, db, logger)
+	who, err := openPeople(ctx, cfg, db, logger)
 	if err != nil {
 		return nil, err
 	}
-	people := dashboard.PeopleOf(db, who.dir, who.signIn)
+	people := dashboard.PeopleOf(who.dir, who.signIn)
 	admin, err := people.EnsureAdministrator(ctx)
 	if err != nil {
 		return nil, err
 	}
-	store, conns, grafana, err := newGrafanaAPI(ctx, cfg, db, people, logger)
+	conns, grafana, err := newGrafanaAPI(ctx, cfg, people, logger)
 	if err != nil {
 		return nil, err
 	}
 	handler, err := dashboard.New(dashboard.Config{
-		Version: version, People: people, API: grafana, Overview: cfg.Overview, Assets: dashboard.Assets(web.Assets()), Hosts: who.hosts,
+		Version: version, People: people, Workspaces: cfg.Workspaces, API: grafana, Overview: cfg.Overview, Assets: dashboard.Assets(web.Assets()), Hosts: who.hosts,
 	}, logger)
 	if err != nil {
 		return nil, err
 	}
-	d := &Dashboard{people: people, mailer: who.mailer, url: who.cfg.URL, admin: admin, store: store, conns: conns, log: logger}
+	d := &Dashboard{people: people, mailer: who.mailer, url: who.cfg.URL, admin: admin, store: cfg.Store, conns: conns, log: logger}
 	handler = who.handler(handler, d.URL, logger)
 	d.server, err = httpserver.New(httpserver.Config{
 		Name: "ui", Addr: cfg.Listen, LogLevel: slog.LevelDebug, Registerer: reg,
@@ -93,29 +97,28 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 	return d, nil
 }
 
-// newGrafanaAPI opens the records of dashboards, brings what comes with the
-// program into them, and returns the API over them.
-func newGrafanaAPI(ctx context.Context, cfg DashboardConfig, db *bun.DB, people *dashboard.People, logger *slog.Logger) (*records.Store, *sources.Sources, http.Handler, error) {
-	store, err := records.New(db, cfg.Key, nil)
-	if err != nil {
-		return nil, nil, nil, err
-	}
+// newGrafanaAPI brings what comes with the program into the default workspace
+// and returns the API over the records of dashboards.
+func newGrafanaAPI(ctx context.Context, cfg DashboardConfig, people *dashboard.People, logger *slog.Logger) (*sources.Sources, http.Handler, error) {
+	store := cfg.Store
 	if err := provision.Boards(ctx, store, caller.DefaultWorkspace, provision.Bundled()); err != nil {
-		return nil, nil, nil, fmt.Errorf("bundled boards: %w", err)
+		return nil, nil, fmt.Errorf("bundled boards: %w", err)
 	}
-	source, secrets := newSource(cfg.Source)
-	if err := provision.Source(ctx, store, source, secrets); err != nil {
-		return nil, nil, nil, fmt.Errorf("data source %s: %w", source.Name, err)
+	if cfg.Source != nil {
+		source, secrets := newSource(*cfg.Source)
+		if err := provision.Source(ctx, store, source, secrets); err != nil {
+			return nil, nil, fmt.Errorf("data source %s: %w", source.Name, err)
+		}
 	}
 	boards, err := catalogue.New(nil)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	conns := sources.New(store, logger)
 	api, err := grafanaapi.New(grafanaapi.Config{
-		Version: version, Store: store, Identity: dashboard.Identity{People: people}, Sources: conns, Catalogue: boards,
+		Version: version, Store: store, Identity: dashboard.Identity{People: people, Workspaces: cfg.Workspaces}, Sources: conns, Catalogue: boards,
 	}, logger)
-	return store, conns, api, err
+	return conns, api, err
 }
 
 // newSource is the data source of this installation's own workspace.

@@ -11,6 +11,8 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/mangru/mangru/internal/auth/iam"
+	"github.com/mangru/mangru/internal/dashboard/records"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
 	"github.com/mangru/mangru/internal/people/portal"
@@ -36,10 +38,13 @@ type people struct {
 	store  directory.Store
 	cfg    PeopleConfig
 	hosts  []string
+	boards *records.Store
+	spaces *workspaces.Service
 }
 
-func openPeople(ctx context.Context, cfg PeopleConfig, records *bun.DB, logger *slog.Logger) (*people, error) {
-	p := &people{dir: directory.New(directory.Config{}, records), cfg: cfg}
+func openPeople(ctx context.Context, dc DashboardConfig, db *bun.DB, logger *slog.Logger) (*people, error) {
+	cfg := dc.People
+	p := &people{dir: dc.Directory, cfg: cfg, boards: dc.Store, spaces: dc.Workspaces}
 	if cfg.URL != "" {
 		u, err := url.Parse(cfg.URL)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -49,7 +54,7 @@ func openPeople(ctx context.Context, cfg PeopleConfig, records *bun.DB, logger *
 		p.hosts = []string{strings.ToLower(u.Hostname())}
 	}
 	var err error
-	if p.signIn, err = signin.New(signin.Config{Key: cfg.Key}, records, p.dir); err != nil {
+	if p.signIn, err = signin.New(signin.Config{Key: cfg.Key}, db, p.dir); err != nil {
 		return nil, err
 	}
 	if p.mailer, err = mail.New(cfg.Mail, logger); err != nil {

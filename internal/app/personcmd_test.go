@@ -94,7 +94,8 @@ func TestMailFlags(t *testing.T) {
 // The dashboards' address serves SCIM and the portal beside the dashboards.
 func TestPeopleBesideDashboards(t *testing.T) {
 	s := startServer(t, testConfig(t.TempDir()))
-	p, err := openPeople(t.Context(), PeopleConfig{Key: make([]byte, 32), URL: "https://mangru.example", Mail: mail.Config{Outbox: t.TempDir()}}, s.records, s.logger)
+	p, err := openPeople(t.Context(), DashboardConfig{Directory: s.identity.people,
+		People: PeopleConfig{Key: make([]byte, 32), URL: "https://mangru.example", Mail: mail.Config{Outbox: t.TempDir()}}}, s.records, s.logger)
 	require.NoError(t, err)
 	h := p.handler(http.NotFoundHandler(), nil, s.logger)
 	for path, want := range map[string]int{"/scim/v2/Users": 401, "/api/people/me": 401, "/api/user": 404} {

@@ -58,6 +58,7 @@ type Server struct {
 	logs       *logs.Sinks
 	router     *api.Router
 	http       *httpserver.Server
+	dashboard  atomic.Pointer[Dashboard] // nil until OpenUI
 	ready      atomic.Bool
 	closing    sync.Once
 	closed     error
@@ -291,6 +292,9 @@ func (s *Server) runIdentity(ctx context.Context) error {
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		var errs []error
+		if d := s.dashboard.Load(); d != nil {
+			errs = append(errs, d.Close())
+		}
 		if s.http != nil {
 			errs = append(errs, s.http.Close())
 		}

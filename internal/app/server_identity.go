@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/mangru/mangru/internal/audit"
@@ -11,8 +12,12 @@ import (
 	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/auth/sts"
 	"github.com/mangru/mangru/internal/auth/webidentity"
+	"github.com/mangru/mangru/internal/dashboard"
+	"github.com/mangru/mangru/internal/dashboard/records"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/people/directory"
+	"github.com/mangru/mangru/internal/server/amgapi"
 	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/cluster"
 	"github.com/mangru/mangru/internal/server/eksapi"
@@ -28,6 +33,8 @@ type serverIdentity struct {
 	sts      *sts.Service
 	clusters *cluster.Service
 	people   *directory.Directory
+	boards   *records.Store
+	spaces   *workspaces.Service
 	audit    *audit.Log
 	proxies  httpserver.Proxies
 }
@@ -57,6 +64,9 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 		return err
 	}
 	id.people = directory.New(directory.Config{}, s.records)
+	if err := s.openWorkspaces(ctx); err != nil {
+		return err
+	}
 	if id.proxies, err = httpserver.ParseProxies(c.TrustedProxies); err != nil {
 		return &ExitError{Code: exitUsage, Err: fmt.Errorf("trusted_proxies%w", err)}
 	}
@@ -66,6 +76,36 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 		MaxFiles: a.MaxFiles, KeepFor: time.Duration(a.KeepFor), DataPlane: a.DataPlane, Registerer: s.registry,
 	}, s.logger)
 	return err
+}
+
+// openWorkspaces opens the records of dashboard workspaces and ends what a stop
+// has interrupted.
+func (s *Server) openWorkspaces(ctx context.Context) error {
+	id := &s.identity
+	secret, err := id.iam.PurposeKey(ctx, "dashboards")
+	if err != nil {
+		return err
+	}
+	if id.boards, err = records.New(s.records, secret, nil); err != nil {
+		return err
+	}
+	id.spaces, err = workspaces.New(workspaces.Config{
+		Region: s.cfg.Region, Directory: id.people, Purge: id.boards.Purge, MaxWorkspaces: s.cfg.UI.MaxWorkspaces,
+	}, s.records)
+	if err != nil {
+		return err
+	}
+	if _, err := id.spaces.EnsureDefault(ctx, s.Account()); err != nil {
+		return err
+	}
+	return id.spaces.Resume(ctx)
+}
+
+// dashboardEndpoint is where a dashboard workspace is, as the API tells it:
+// without a scheme.
+func (s *Server) dashboardEndpoint(w *workspaces.Workspace) string {
+	_, host, _ := strings.Cut(s.uiURL(), "://")
+	return host + dashboard.WorkspacePath(w.ID)
 }
 
 // close gives back what openIdentity took.
@@ -107,6 +147,9 @@ func (s *Server) identityServices() ([]api.Service, error) {
 		func() (api.Service, error) { return ssoapi.NewIdentityStore(id.people) },
 		func() (api.Service, error) { return ssoapi.NewSSO(id.people) },
 		func() (api.Service, error) { return ssoapi.NewDirectory(id.people) },
+		func() (api.Service, error) {
+			return amgapi.New(amgapi.Config{Region: s.cfg.Region, Workspaces: id.spaces, Accounts: id.boards, Roles: id.iam, Endpoint: s.dashboardEndpoint})
+		},
 	} {
 		service, err := make()
 		if err != nil {

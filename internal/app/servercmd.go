@@ -19,10 +19,11 @@ func newServerCmd() *cobra.Command {
 	flags := DefaultServerConfig()
 	c := &cobra.Command{
 		Use:   "server",
-		Short: "Serve workspaces: ingest, store and query",
+		Short: "Serve workspaces: ingest, store, query and dashboards",
 		Long: "Serves Managed Prometheus' control plane and data plane, signed with AWS Signature\n" +
 			"Version 4, over workspaces kept in the data directory. The first start makes an\n" +
-			"administrator and writes the access key to DIR/credentials.",
+			"administrator and writes the access key to DIR/credentials. Dashboards, sign-in and\n" +
+			"administration are on the address --ui.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg := DefaultServerConfig()
 			if file != "" {
@@ -42,6 +43,8 @@ func newServerCmd() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&file, "config", "", "configuration file (YAML)")
 	f.StringVar(&flags.Listen, "listen", flags.Listen, "address of the AWS-shaped APIs")
+	f.StringVar(&flags.UI.Listen, "ui", flags.UI.Listen, "address of the pages for people; empty for none")
+	f.StringVar(&flags.UI.URL, "ui-url", "", "URL of the pages as browsers reach them (default http:// and --ui)")
 	f.StringVar(&flags.Data, "data", flags.Data, "directory for everything that is kept")
 	f.StringVar(&flags.Region, "region", flags.Region, "AWS region that the APIs answer for")
 	f.StringVar(&flags.Domain, "domain", "", "suffix of virtual hosts such as aps-workspaces.<region>.<domain>")
@@ -76,8 +79,17 @@ func runServer(ctx context.Context, cfg ServerConfig, logger *slog.Logger) (err 
 	if err := keepFirstKey(s, cfg.Data); err != nil {
 		return errors.Join(err, s.Close())
 	}
+	stages := []stage{{"server", s.Run}}
+	if cfg.UI.Listen != "" {
+		d, err := s.OpenUI(ctx, UIOptions{})
+		if err != nil {
+			return errors.Join(err, s.Close())
+		}
+		stages = append([]stage{{"dashboards", d.Run}}, stages...)
+		logger.Info("pages for people", "url", d.URL(), "first sign-in", "mangru login-link --data "+cfg.Data)
+	}
 	logger.Info("server listens", "url", s.URL(), "region", cfg.Region, "data", cfg.Data)
-	return errors.Join(s.Run(ctx), s.Close())
+	return errors.Join(runStages(ctx, stages), s.Close())
 }
 
 // overlayFlags lets flags that were given win over the file.
@@ -85,6 +97,8 @@ func overlayFlags(cmd *cobra.Command, cfg *ServerConfig, flags ServerConfig) {
 	for name, set := range map[string]func(){
 		"listen":     func() { cfg.Listen = flags.Listen },
 		"data":       func() { cfg.Data = flags.Data },
+		"ui":         func() { cfg.UI.Listen = flags.UI.Listen },
+		"ui-url":     func() { cfg.UI.URL = flags.UI.URL },
 		"region":     func() { cfg.Region = flags.Region },
 		"domain":     func() { cfg.Domain = flags.Domain },
 		"public-url": func() { cfg.PublicURL = flags.PublicURL },

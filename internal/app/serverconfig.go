@@ -52,6 +52,7 @@ type ServerConfig struct {
 	Limits         ServerLimits  `yaml:"limits"`
 	Store          ServerStore   `yaml:"store"`
 	Query          ServerQuery   `yaml:"query"`
+	UI             ServerUI      `yaml:"ui"`
 }
 
 // ServerTLS makes the listener speak HTTPS.
@@ -178,6 +179,7 @@ func DefaultServerConfig() ServerConfig {
 	return ServerConfig{
 		Listen: "127.0.0.1:9009", Data: "./mangru-data", Region: "us-east-1",
 		Log:        ServerLog{Level: "info", Format: "text"},
+		UI:         ServerUI{Listen: "127.0.0.1:3000"},
 		Signatures: ServerSignatures{Tolerate: sigv4.AllTolerances()},
 	}
 }
@@ -245,6 +247,9 @@ func (c *ServerConfig) Validate() error {
 			return bad("public_url", "%q is not a URL such as https://mangru.example, without a path", c.PublicURL)
 		}
 		c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	}
+	if err := c.UI.validate(); err != nil {
+		return err
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		return bad("tls", "cert_file and key_file belong together")

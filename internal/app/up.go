@@ -132,22 +132,10 @@ func NewUp(ctx context.Context, cfg UpConfig, logger *slog.Logger) (u *Up, err e
 	if err = u.newCollector(key, reg); err != nil {
 		return u, err
 	}
-	smtp, err := mailConfig(cfg.SMTP, cfg.MailFrom, filepath.Join(cfg.DataDir, "outbox"), os.Getenv(smtpPasswordVariable))
-	if err != nil {
-		return u, err
-	}
-	secret, err1 := u.server.IAM().PurposeKey(ctx, "dashboards")
-	factors, err2 := u.server.IAM().PurposeKey(ctx, "people")
-	err = errors.Join(err1, err2)
-	if err != nil {
-		return u, err
-	}
-	u.dashboard, err = NewDashboard(ctx, DashboardConfig{
-		Listen: cfg.UI, Key: secret,
-		People:   PeopleConfig{Key: factors, URL: cfg.UIURL, Mail: smtp},
-		Source:   SignedSource{Name: "default", URL: u.workspace.PrometheusEndpoint, Region: cfg.Region, Key: key},
-		Overview: u.overview,
-	}, u.records, logger, reg)
+	u.dashboard, err = u.server.OpenUI(ctx, UIOptions{
+		Source:  &SignedSource{Name: "default", URL: u.workspace.PrometheusEndpoint, Region: cfg.Region, Key: key},
+		Watched: u.watchedSource,
+	})
 	return u, err
 }
 
@@ -165,9 +153,6 @@ func (u *Up) Run(ctx context.Context) error {
 // halfway, and after Run.
 func (u *Up) Close() error {
 	var errs []error
-	if u.dashboard != nil {
-		errs = append(errs, u.dashboard.Close())
-	}
 	if u.exporter != nil {
 		errs = append(errs, u.exporter.Close())
 	}
@@ -241,25 +226,19 @@ func (u *Up) loadConfig() (*otelconf.Config, error) {
 	return cfg, nil
 }
 
-// overview tells the home page what runs here.
-func (u *Up) overview(ctx context.Context) (dashboard.Overview, error) {
-	o := dashboard.Overview{Version: version, Region: u.cfg.Region, Account: u.server.Account()}
-	list, err := u.listWorkspaces(ctx)
-	if err != nil {
-		return o, err
-	}
-	o.Workspaces = list
-	o.Source = dashboard.Watched{Kind: "machine", Name: "this machine"}
-	if host, err := os.Hostname(); err == nil {
-		o.Source.Name = host
-	}
+// watchedSource tells the home page what is watched here.
+func (u *Up) watchedSource() dashboard.Watched {
 	switch {
 	case u.cfg.ConfigFile != "":
-		o.Source = dashboard.Watched{Kind: "config", Name: u.cfg.ConfigFile, Detail: "jobs of a collector configuration"}
+		return dashboard.Watched{Kind: "config", Name: u.cfg.ConfigFile, Detail: "jobs of a collector configuration"}
 	case u.watched.isCluster():
-		o.Source = dashboard.Watched{Kind: "cluster", Name: u.watched.cluster, Detail: u.watched.server}
+		return dashboard.Watched{Kind: "cluster", Name: u.watched.cluster, Detail: u.watched.server}
 	}
-	return o, nil
+	w := dashboard.Watched{Kind: "machine", Name: "this machine"}
+	if host, err := os.Hostname(); err == nil {
+		w.Name = host
+	}
+	return w
 }
 
 // screen prints what a person needs first.

@@ -14,9 +14,7 @@ import (
 	"github.com/prometheus/prometheus/config"
 
 	"github.com/mangru/mangru/internal/auth/iam"
-	"github.com/mangru/mangru/internal/dashboard"
 	"github.com/mangru/mangru/internal/otelconf"
-	"github.com/mangru/mangru/internal/server/workspace"
 )
 
 // defaultAlias is the alias of the workspace that the first start makes.
@@ -30,6 +28,7 @@ const selfJob = "mangru"
 func (u *Up) newServer(ctx context.Context, reg *prometheus.Registry) (credentials, error) {
 	cfg := DefaultServerConfig()
 	cfg.Listen, cfg.Data, cfg.Region = u.cfg.Listen, u.cfg.DataDir, u.cfg.Region
+	cfg.UI.Listen, cfg.UI.URL, cfg.UI.SMTP, cfg.UI.MailFrom = u.cfg.UI, u.cfg.UIURL, u.cfg.SMTP, u.cfg.MailFrom
 	s, err := NewServer(ctx, cfg, ServerDeps{Logger: u.log, Registry: reg, DB: u.records})
 	if err != nil {
 		return credentials{}, err
@@ -74,34 +73,8 @@ func (u *Up) ensureWorkspace(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the workspace %q: %w", defaultAlias, err)
 	}
-	u.workspace = u.describe(w)
+	u.workspace = u.server.describe(w)
 	return nil
-}
-
-// listWorkspaces returns every workspace of the account.
-func (u *Up) listWorkspaces(ctx context.Context) ([]dashboard.Workspace, error) {
-	out, in := []dashboard.Workspace{}, workspace.ListInput{}
-	for {
-		page, next, err := u.server.Workspaces().List(ctx, u.server.Account(), in)
-		if err != nil {
-			return nil, fmt.Errorf("list workspaces: %w", err)
-		}
-		for _, w := range page {
-			out = append(out, u.describe(w))
-		}
-		if next == "" {
-			return out, nil
-		}
-		in.NextToken = next
-	}
-}
-
-func (u *Up) describe(w *workspace.Workspace) dashboard.Workspace {
-	endpoint := u.server.Endpoint(w.ID)
-	return dashboard.Workspace{
-		ID: w.ID, Alias: w.Alias, ARN: w.ARN(), Status: string(w.Status),
-		PrometheusEndpoint: endpoint, RemoteWriteURL: endpoint + "api/v1/remote_write", QueryURL: endpoint + "api/v1/query",
-	}
 }
 
 // newCollector opens the collector, writing to this process' own workspace

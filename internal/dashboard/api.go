@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+
+	"github.com/mangru/mangru/internal/dashboard/caller"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 )
 
 // sessionCookie names the cookie that holds a session's secret.
@@ -26,6 +29,8 @@ const csrfHeader = "X-CSRF-Token"
 type Config struct {
 	Version string
 	People  *People
+	// Workspaces are the dashboard workspaces, one of which every request is for.
+	Workspaces *workspaces.Service
 	// API answers Grafana's HTTP API, which is everything else below /api.
 	API http.Handler
 	// Overview tells the home page what this installation is.
@@ -76,7 +81,8 @@ type access int
 
 const (
 	anyone   access = iota + 1 // also without a session
-	signedIn                   // any role
+	signedIn                   // whoever has a session
+	member                     // any role in the workspace
 )
 
 // route is one line of the table below. A route without an access rule does
@@ -91,7 +97,8 @@ func routes() []route {
 	return []route{
 		{"POST /api/login/link", anyone, (*api).login},
 		{"POST /api/logout", signedIn, (*api).logout},
-		{"GET /api/mangru/overview", signedIn, (*api).overview},
+		{"GET /api/mangru/overview", member, (*api).overview},
+		{"GET /api/mangru/workspace", anyone, (*api).workspace},
 	}
 }
 
@@ -107,7 +114,7 @@ func New(cfg Config, log *slog.Logger) (http.Handler, error) {
 	}
 	mux.Handle("/api/", cfg.API)
 	mux.Handle("/", cfg.Assets)
-	return a.checkHost(secureHeaders(gzhttp.GzipHandler(mux))), nil
+	return a.checkHost(secureHeaders(a.inWorkspace(gzhttp.GzipHandler(mux)))), nil
 }
 
 // guard settles who calls before the route sees the request.
@@ -130,6 +137,16 @@ func (a *api) guard(r route) http.Handler {
 		if req.Method != http.MethodGet && req.Method != http.MethodHead && !sameToken(req.Header.Get(csrfHeader), s.CSRFToken) {
 			writeError(w, http.StatusForbidden, "the header "+csrfHeader+" is missing or not that of this session")
 			return
+		}
+		if r.access == member {
+			switch _, err := a.role(req, &s); {
+			case errors.Is(err, workspaces.ErrNoAccess):
+				writeError(w, http.StatusForbidden, caller.ErrNoAccess.Error())
+				return
+			case err != nil:
+				a.fail(w, req, err)
+				return
+			}
 		}
 		r.serve(a, w, req, s)
 	})
@@ -189,6 +206,38 @@ func (a *api) overview(w http.ResponseWriter, r *http.Request, _ Session) {
 		return
 	}
 	writeJSON(w, http.StatusOK, o)
+}
+
+// role is what the person of a session is in the workspace of a request.
+func (a *api) role(r *http.Request, s *Session) (caller.Role, error) {
+	ws, err := workspaceIn(r.Context())
+	if err != nil {
+		return caller.RoleNone, err
+	}
+	return a.Workspaces.RoleOf(r.Context(), ws, &s.User)
+}
+
+// workspace says which workspace a path is of and how it is entered; what it is
+// called only to those who may.
+func (a *api) workspace(w http.ResponseWriter, r *http.Request, _ Session) {
+	ws, err := workspaceIn(r.Context())
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	out := map[string]any{"id": ws.ID, "default": ws.Default(), "providers": ws.Spec.Providers}
+	s, err := a.People.Session(r.Context(), sessionSecret(r))
+	if err != nil && !errors.Is(err, ErrNotSignedIn) {
+		a.fail(w, r, err)
+		return
+	}
+	if err == nil {
+		out["login"] = s.User.UserName
+		if role, err := a.role(r, &s); err == nil {
+			out["name"], out["role"] = ws.Name, role
+		}
+	}
+	writeJSON(w, http.StatusOK, out)
 }
 
 // fail answers for an error of ours: the caller learns that there was one, the

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -19,7 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/mangru/mangru/internal/auth/iam"
+	"github.com/mangru/mangru/internal/dashboard/caller"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/db"
+	"github.com/mangru/mangru/internal/people/directory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,7 +33,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type site struct {
 	t      *testing.T
 	people *People
-	admin  Person
+	admin  directory.User
+	spaces *workspaces.Service
 	url    string
 	client *http.Client
 	now    time.Time
@@ -56,17 +62,26 @@ func newSite(t *testing.T) *site {
 	s.people = NewPeople(records, s.clock)
 	s.admin, err = s.people.EnsureAdministrator(t.Context())
 	require.NoError(t, err)
-	identity := Identity{People: s.people}
+	dir := directory.New(directory.Config{}, records)
+	s.spaces, err = workspaces.New(workspaces.Config{Region: "us-east-1", Directory: dir, Purge: func(context.Context, string) error { return nil }}, records)
+	require.NoError(t, err)
+	_, err = s.spaces.EnsureDefault(t.Context(), iam.DefaultAccount)
+	require.NoError(t, err)
+	identity := Identity{People: s.people, Workspaces: s.spaces}
 	grafana := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := identity.Caller(r)
 		if err != nil {
-			writeError(w, http.StatusUnauthorized, err.Error())
+			status := http.StatusUnauthorized
+			if errors.Is(err, caller.ErrNoAccess) {
+				status = http.StatusForbidden
+			}
+			writeError(w, status, err.Error())
 			return
 		}
 		writeJSON(w, http.StatusOK, map[string]any{"login": c.Login, "orgRole": c.Role, "csrfToken": c.CSRFToken})
 	})
 	handler, err := New(Config{
-		Version: "test", People: s.people, API: grafana,
+		Version: "test", People: s.people, Workspaces: s.spaces, API: grafana,
 		Overview: func(context.Context) (Overview, error) { return Overview{Version: "test"}, nil },
 		Assets: Assets(fstest.MapFS{
 			"index.html":    {Data: []byte("<!doctype html>ui")},
@@ -213,7 +228,7 @@ func TestSignInIsRateLimited(t *testing.T) {
 // be forgotten.
 func TestEveryRouteNeedsASession(t *testing.T) {
 	s := newSite(t)
-	open := map[string]bool{"POST /api/login/link": true}
+	open := map[string]bool{"POST /api/login/link": true, "GET /api/mangru/workspace": true}
 	for _, r := range routes() {
 		require.NotZero(t, r.access, r.pattern)
 		if open[r.pattern] {

@@ -3,40 +3,105 @@ package dashboard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/mangru/mangru/internal/dashboard/caller"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 )
 
-// Identity says who sends a request by the session cookie. Everybody is in the
-// one dashboard workspace.
-type Identity struct{ People *People }
+// WorkspacePrefix begins the paths of a workspace: /w/g-0123456789/. The default
+// workspace is at the root, too.
+const WorkspacePrefix = "/w/"
+
+// WorkspacePath is where a workspace's pages are.
+func WorkspacePath(id string) string { return WorkspacePrefix + id }
+
+type openWorkspace struct{}
+
+// inWorkspace takes the workspace out of the path, so that everything behind it
+// sees the paths that Grafana has, and the workspace in the context.
+func (a *api) inWorkspace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, path := "", r.URL.Path
+		if rest, ok := strings.CutPrefix(path, WorkspacePrefix); ok {
+			id, path, _ = strings.Cut(rest, "/")
+			path = "/" + path
+			if !workspaces.ValidID(id) {
+				writeError(w, http.StatusNotFound, "there is no such dashboard workspace")
+				return
+			}
+		}
+		ws, err := a.Workspaces.Open(r.Context(), id)
+		if errors.Is(err, workspaces.ErrNotFound) {
+			writeError(w, http.StatusNotFound, "there is no such dashboard workspace")
+			return
+		}
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		ctx := context.WithValue(caller.InWorkspace(r.Context(), ws.Key), openWorkspace{}, ws)
+		out := r.Clone(ctx)
+		if id != "" {
+			out.URL.Path = path
+			if raw, ok := strings.CutPrefix(r.URL.EscapedPath(), WorkspacePrefix+id); ok && r.URL.RawPath != "" {
+				out.URL.RawPath = "/" + strings.TrimPrefix(raw, "/")
+			}
+		}
+		next.ServeHTTP(w, out)
+	})
+}
+
+// workspaceIn is the workspace that a request is for.
+func workspaceIn(ctx context.Context) (*workspaces.Workspace, error) {
+	ws, ok := ctx.Value(openWorkspace{}).(*workspaces.Workspace)
+	if !ok {
+		return nil, errors.New("BUG: a request has no dashboard workspace")
+	}
+	return ws, nil
+}
+
+// Identity says who sends a request by the session cookie, and what they are in
+// the workspace that it is for.
+type Identity struct {
+	People     *People
+	Workspaces *workspaces.Service
+}
 
 // Caller implements grafanaapi.Identity.
 func (i Identity) Caller(r *http.Request) (caller.Caller, error) {
-	s, err := i.People.Session(r.Context(), sessionSecret(r))
+	ctx := r.Context()
+	ws, err := workspaceIn(ctx)
+	if err != nil {
+		return caller.Caller{}, err
+	}
+	s, err := i.People.Session(ctx, sessionSecret(r))
 	if errors.Is(err, ErrNotSignedIn) {
 		return caller.Caller{}, caller.ErrNotSignedIn
 	}
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	return caller.Caller{
-		Workspace: caller.DefaultWorkspace, Person: s.Person.ID, Login: s.Person.Login, Name: s.Person.Name, Email: s.Person.Email,
-		Role: caller.Role(s.Person.Role), CSRFToken: s.CSRFToken,
-	}, nil
+	role, err := i.Workspaces.RoleOf(ctx, ws, &s.User)
+	if errors.Is(err, workspaces.ErrNoAccess) {
+		return caller.Caller{}, caller.ErrNoAccess
+	}
+	if err != nil {
+		return caller.Caller{}, err
+	}
+	c := caller.Caller{Workspace: ws.Key, Person: s.User.ID, Login: s.User.UserName, Name: s.User.Shown(), Email: s.User.Email(), Role: role, CSRFToken: s.CSRFToken}
+	if !ws.Default() {
+		c.WorkspaceName = ws.Name
+	}
+	return c, nil
 }
 
 // Members implements grafanaapi.Identity.
 func (i Identity) Members(ctx context.Context, _ string) ([]caller.Member, error) {
-	var people []Person
-	if err := i.People.db.NewSelect().Model(&people).Order("login").Scan(ctx); err != nil {
-		return nil, fmt.Errorf("list people: %w", err)
+	ws, err := workspaceIn(ctx)
+	if err != nil {
+		return nil, err
 	}
-	out := make([]caller.Member, 0, len(people))
-	for _, p := range people {
-		out = append(out, caller.Member{Person: p.ID, Login: p.Login, Name: p.Name, Email: p.Email, Role: caller.Role(p.Role)})
-	}
-	return out, nil
+	return i.Workspaces.Members(ctx, ws)
 }

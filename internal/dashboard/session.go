@@ -23,38 +23,15 @@ const (
 // is not told.
 var ErrNotSignedIn = errors.New("not signed in")
 
-// Role is what a person may do, in Grafana's words.
-type Role string
-
-// The roles, strongest first.
-const (
-	RoleAdmin  Role = "Admin"
-	RoleEditor Role = "Editor"
-	RoleViewer Role = "Viewer"
-)
-
-// Person is somebody who may sign in, as the view of the directory shows them.
-type Person struct {
-	bun.BaseModel `bun:"table:people"`
-
-	ID        string `bun:",pk"`
-	Login     string
-	Name      string
-	Email     string
-	Role      Role
-	CreatedAt int64
-}
-
 // Session is a signed-in browser.
 type Session struct {
-	Person    Person
+	User      directory.User
 	CSRFToken string
 	Expires   time.Time
 }
 
 // People tells the dashboards who is signed in.
 type People struct {
-	db     *bun.DB
 	dir    *directory.Directory
 	signIn *signin.Service
 }
@@ -67,45 +44,37 @@ func NewPeople(db *bun.DB, now func() time.Time) *People {
 	if err != nil {
 		panic("BUG: sign-in without second factors needs nothing: " + err.Error())
 	}
-	return PeopleOf(db, dir, s)
+	return PeopleOf(dir, s)
 }
 
 // PeopleOf returns the people of dir who sign in by s.
-func PeopleOf(db *bun.DB, dir *directory.Directory, s *signin.Service) *People {
-	return &People{db: db, dir: dir, signIn: s}
-}
-
-func personOf(u *directory.User) Person {
-	p := Person{ID: u.ID, Login: u.UserName, Name: u.Shown(), Email: u.Email(), Role: RoleViewer, CreatedAt: u.Created.UnixMilli()}
-	if u.Administrator {
-		p.Role = RoleAdmin
-	}
-	return p
+func PeopleOf(dir *directory.Directory, s *signin.Service) *People {
+	return &People{dir: dir, signIn: s}
 }
 
 // EnsureAdministrator returns the first administrator, making the account
 // "admin" where there is none. The account has no password: it signs in by
 // one-time link until it sets one.
-func (p *People) EnsureAdministrator(ctx context.Context) (Person, error) {
+func (p *People) EnsureAdministrator(ctx context.Context) (directory.User, error) {
 	store, err := p.dir.Store(ctx, iam.DefaultAccount)
 	if err != nil {
-		return Person{}, err
+		return directory.User{}, err
 	}
 	all, err := p.dir.Administrators(ctx, store.ID)
 	if err != nil {
-		return Person{}, err
+		return directory.User{}, err
 	}
 	for i := range all {
 		if !all[i].Disabled {
-			return personOf(&all[i]), nil
+			return all[i], nil
 		}
 	}
 	admin := directory.User{StoreID: store.ID, UserName: "admin", Administrator: true}
 	admin.Profile.DisplayName = "Administrator"
 	if admin, err = p.dir.CreateUser(ctx, "first start", admin); err != nil {
-		return Person{}, fmt.Errorf("make the administrator: %w", err)
+		return directory.User{}, fmt.Errorf("make the administrator: %w", err)
 	}
-	return personOf(&admin), nil
+	return admin, nil
 }
 
 // NewLoginLink returns a token that signs the person in once.
@@ -127,7 +96,7 @@ func (p *People) UseLoginLink(ctx context.Context, token string) (secret string,
 }
 
 func sessionOf(s *signin.Session) Session {
-	return Session{Person: personOf(&s.User), CSRFToken: s.CSRFToken, Expires: s.Expires}
+	return Session{User: s.User, CSRFToken: s.CSRFToken, Expires: s.Expires}
 }
 
 // Session returns the session of a secret, or ErrNotSignedIn.

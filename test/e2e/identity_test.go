@@ -52,7 +52,7 @@ func serve(t *testing.T, prefix []string, listen string) *site {
 func (s *site) start(t *testing.T, prefix []string, listen string) {
 	t.Helper()
 	config := writeFile(t, t.TempDir(), "server.yaml", "audit: {data_plane: 1}\n")
-	s.process = launch(t, nil, prefix, "server", "--config", config, "--data", s.data, "--listen", listen)
+	s.process = launch(t, nil, prefix, "server", "--config", config, "--data", s.data, "--listen", listen, "--ui", "")
 	eventually(t, 60*time.Second, "the server", func() error {
 		select {
 		case <-s.exited:

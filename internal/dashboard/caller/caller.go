@@ -2,11 +2,18 @@
 // logic of sign-in: whoever checks cookies and tokens fills a Caller in.
 package caller
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // ErrNotSignedIn says that a request carries no proof of who sends it, or one
 // that is unknown or too old; which of these is not told.
 var ErrNotSignedIn = errors.New("not signed in")
+
+// ErrNoAccess says that whoever sends a request is known, and has no role in the
+// workspace that it is for.
+var ErrNoAccess = errors.New("you have no role in this dashboard workspace: ask one of its administrators, or those of the installation, for one")
 
 // DefaultWorkspace is the id of the dashboard workspace that is always there.
 const DefaultWorkspace = "default"
@@ -44,10 +51,29 @@ func (r Role) rank() int {
 	}
 }
 
+type workspaceKey struct{}
+
+// InWorkspace returns a context of requests to the workspace whose records are
+// kept under key.
+func InWorkspace(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, workspaceKey{}, key)
+}
+
+// WorkspaceIn returns the workspace that a request is for: the default one where
+// nothing else was said.
+func WorkspaceIn(ctx context.Context) string {
+	if key, ok := ctx.Value(workspaceKey{}).(string); ok {
+		return key
+	}
+	return DefaultWorkspace
+}
+
 // Caller is who sends a request, and to which dashboard workspace.
 type Caller struct {
 	// Workspace is the id of the dashboard workspace; records are kept per workspace.
 	Workspace string
+	// WorkspaceName is what people call it; empty for no name of its own.
+	WorkspaceName string
 	// Person is the id of the signed-in person; empty for a service account.
 	Person string
 	// ServiceAccount is the number of the service account; 0 for a person.

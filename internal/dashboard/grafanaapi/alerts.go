@@ -9,8 +9,8 @@ import (
 // that Grafana's own pages use.
 func alertRoutes() []route {
 	return []route{
-		{"GET /api/prometheus/{uid}/api/v1/{path...}", signedIn, (*api).rulesOf},
-		{"GET /api/alertmanager/{uid}/api/v2/{path...}", signedIn, (*api).alertmanagerOf},
+		{"GET /api/prometheus/{uid}/api/v1/{path...}", viewers, (*api).rulesOf},
+		{"GET /api/alertmanager/{uid}/api/v2/{path...}", viewers, (*api).alertmanagerOf},
 		{"POST /api/alertmanager/{uid}/api/v2/{path...}", editors, (*api).alertmanagerOf},
 		{"DELETE /api/alertmanager/{uid}/api/v2/{path...}", editors, (*api).alertmanagerOf},
 	}

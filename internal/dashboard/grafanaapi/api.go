@@ -34,7 +34,7 @@ const maxBody = records.MaxBoardBytes + 1<<20
 // Identity says who people are.
 type Identity interface {
 	// Caller returns who a request's cookie or password proves, or
-	// caller.ErrNotSignedIn. Tokens of service accounts are looked at before.
+	// caller.ErrNotSignedIn or caller.ErrNoAccess. Tokens of service accounts are looked at before.
 	Caller(r *http.Request) (caller.Caller, error)
 	// Members lists who may sign in to a workspace.
 	Members(ctx context.Context, workspace string) ([]caller.Member, error)
@@ -100,7 +100,8 @@ type access int
 
 const (
 	anyone   access = iota + 1 // also without proof of identity
-	signedIn                   // any role
+	signedIn                   // any role, none too
+	viewers
 	editors
 	admins
 )
@@ -208,6 +209,8 @@ func mayCall(r caller.Role, need access) bool {
 		return r == caller.RoleAdmin
 	case editors:
 		return r.Includes(caller.RoleEditor)
+	case viewers:
+		return r.Includes(caller.RoleViewer)
 	default:
 		return true
 	}
@@ -220,11 +223,16 @@ func (a *api) identify(c *call) error {
 	if err != nil {
 		return err
 	}
+	if who.Workspace != "" && who.Workspace != caller.WorkspaceIn(c.Context()) {
+		return fail(http.StatusUnauthorized, "Invalid API key") // of another workspace
+	}
 	if who.Workspace == "" {
 		if who, err = a.Identity.Caller(c.Request); errors.Is(err, caller.ErrNotSignedIn) {
 			return &apiError{http.StatusUnauthorized, map[string]any{
 				"message": "Unauthorized", "messageId": "auth.unauthorized", "statusCode": 401, "extra": nil, "traceID": "",
 			}}
+		} else if errors.Is(err, caller.ErrNoAccess) {
+			return &apiError{http.StatusForbidden, map[string]any{"message": caller.ErrNoAccess.Error(), "messageId": "workspace.no-access", "errorType": "no-access"}}
 		} else if err != nil {
 			return err
 		}

@@ -58,6 +58,9 @@ func (a *api) health(*call) (any, error) {
 func (a *api) orgName(c *call) (string, error) {
 	d, err := a.Store.Document(c.Context(), c.ws, records.KindPreferences, "org-name")
 	if errors.Is(err, records.ErrNotFound) {
+		if c.caller.WorkspaceName != "" {
+			return c.caller.WorkspaceName, nil
+		}
 		return "Main Org.", nil
 	}
 	if err != nil {

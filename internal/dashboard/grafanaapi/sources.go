@@ -11,30 +11,30 @@ import (
 
 func sourceRoutes() []route {
 	routes := []route{
-		{"GET /api/datasources", signedIn, (*api).listSources},
+		{"GET /api/datasources", viewers, (*api).listSources},
 		{"POST /api/datasources", admins, (*api).createSource},
-		{"GET /api/datasources/uid/{uid}", signedIn, (*api).getSource},
+		{"GET /api/datasources/uid/{uid}", viewers, (*api).getSource},
 		{"PUT /api/datasources/uid/{uid}", admins, (*api).updateSource},
 		{"DELETE /api/datasources/uid/{uid}", admins, (*api).deleteSource},
-		{"GET /api/datasources/name/{name}", signedIn, (*api).getSource},
+		{"GET /api/datasources/name/{name}", viewers, (*api).getSource},
 		{"DELETE /api/datasources/name/{name}", admins, (*api).deleteSource},
-		{"GET /api/datasources/id/{name}", signedIn, (*api).sourceID},
-		{"GET /api/datasources/{id}", signedIn, (*api).getSource},
+		{"GET /api/datasources/id/{name}", viewers, (*api).sourceID},
+		{"GET /api/datasources/{id}", viewers, (*api).getSource},
 		{"PUT /api/datasources/{id}", admins, (*api).updateSource},
 		{"DELETE /api/datasources/{id}", admins, (*api).deleteSource},
-		{"GET /api/datasources/uid/{uid}/health", signedIn, (*api).checkSource},
-		{"GET /api/datasources/{id}/health", signedIn, (*api).checkSource},
-		{"GET /api/datasources/correlations", signedIn, func(*api, *call) (any, error) {
+		{"GET /api/datasources/uid/{uid}/health", viewers, (*api).checkSource},
+		{"GET /api/datasources/{id}/health", viewers, (*api).checkSource},
+		{"GET /api/datasources/correlations", viewers, func(*api, *call) (any, error) {
 			return map[string]any{"correlations": []any{}, "totalCount": 0, "page": 1, "limit": 100}, nil
 		}},
-		{"POST /api/ds/query", signedIn, (*api).queryFrames},
+		{"POST /api/ds/query", viewers, (*api).queryFrames},
 	}
 	for _, method := range []string{"GET", "POST"} {
 		for _, path := range []string{
 			"/api/datasources/proxy/uid/{uid}/{path...}", "/api/datasources/proxy/{id}/{path...}",
 			"/api/datasources/uid/{uid}/resources/{path...}", "/api/datasources/{id}/resources/{path...}",
 		} {
-			routes = append(routes, route{method + " " + path, signedIn, (*api).proxySource})
+			routes = append(routes, route{method + " " + path, viewers, (*api).proxySource})
 		}
 	}
 	for _, method := range []string{"PUT", "DELETE"} {

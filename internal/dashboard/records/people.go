@@ -44,33 +44,40 @@ func (s *Store) EnsureUser(ctx context.Context, ws string, m caller.Member, seen
 	} else if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		err := notFound(tx.NewSelect().Model(&u).Where("workspace_id = ? AND uid = ?", ws, m.Person).Scan(ctx))
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		isNew := err != nil
-		if isNew {
-			u = User{WorkspaceID: ws, UID: m.Person, CreatedAt: now}
-			if u.ID, err = number(ctx, tx, ws, "user"); err != nil {
-				return err
-			}
-		}
-		u.Login, u.Name, u.Email, u.Role = m.Login, m.Name, m.Email, m.Role
-		if seen {
-			u.SeenAt = now
-		}
-		if isNew {
-			_, err = tx.NewInsert().Model(&u).Exec(ctx)
-		} else {
-			_, err = tx.NewUpdate().Model(&u).WherePK().Exec(ctx)
-		}
+	var made *User
+	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) (err error) {
+		made, err = s.ensureUser(ctx, tx, ws, m, seen)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("note a user: %w", err)
 	}
-	return &u, nil
+	return made, nil
+}
+
+func (s *Store) ensureUser(ctx context.Context, tx bun.Tx, ws string, m caller.Member, seen bool) (*User, error) {
+	u := new(User)
+	err := notFound(tx.NewSelect().Model(u).Where("workspace_id = ? AND uid = ?", ws, m.Person).Scan(ctx))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	isNew := err != nil
+	if isNew {
+		u = &User{WorkspaceID: ws, UID: m.Person, CreatedAt: s.millis()}
+		if u.ID, err = number(ctx, tx, ws, "user"); err != nil {
+			return nil, err
+		}
+	}
+	u.Login, u.Name, u.Email, u.Role = m.Login, m.Name, m.Email, m.Role
+	if seen {
+		u.SeenAt = s.millis()
+	}
+	if isNew {
+		_, err = tx.NewInsert().Model(u).Exec(ctx)
+	} else {
+		_, err = tx.NewUpdate().Model(u).WherePK().Exec(ctx)
+	}
+	return u, err
 }
 
 // Users lists the users of a workspace by login.
