@@ -212,6 +212,7 @@ func (s *Server) handler() (http.Handler, error) {
 	router, err := api.NewRouter(api.Config{
 		Domain: s.cfg.Domain, Services: append([]api.Service{aps}, services...), Verifier: verifier,
 		Authorizer: s.identity.iam, Proxies: s.identity.proxies, Audit: s.identity.audit, Registerer: s.registry,
+		MaxRefusals: s.cfg.Signatures.MaxRefusals,
 	}, s.logger)
 	if err != nil {
 		return nil, err

@@ -75,6 +75,9 @@ type ServerSignatures struct {
 	// MaxUnverified bounds the memory of bodies whose signatures are not known
 	// to be good yet. 0 means 64 MiB.
 	MaxUnverified Size `yaml:"max_unverified"`
+	// MaxRefusals is how many refusals a second an address gets at once whose
+	// callers are not known; later ones wait. 0 means 50, -1 no bound.
+	MaxRefusals int `yaml:"max_refusals"`
 	// Debug logs what was expected to be signed when a signature is wrong.
 	Debug bool `yaml:"debug"`
 }

@@ -161,6 +161,9 @@ func (rt *Router) refuse(w http.ResponseWriter, r *http.Request, x *exchange, er
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}
+	if x.principal.ARN == "" && e.Status < http.StatusInternalServerError && rt.hold.wait(r.Context(), rt.cfg.Proxies.ClientAddr(r)) {
+		w.Header().Set("Connection", "close")
+	}
 	if x.protocol == Query {
 		// An error here is the connection's, and the log line has the status.
 		_ = awsquery.WriteError(w, e.Status, x.service.Namespace, e.Code, e.Message, requestID)

@@ -124,7 +124,7 @@ func (w *world) newRouter(t testing.TB, services []api.Service) *api.Router {
 	t.Helper()
 	v, err := sigv4.NewVerifier(sigv4.VerifierConfig{Regions: []string{region}, Tolerances: sigv4.AllTolerances()}, api.Keys(w.identity, sessions{}))
 	require.NoError(t, err)
-	rt, err := api.NewRouter(api.Config{Services: services, Verifier: v, Authorizer: w.identity}, slog.New(slog.DiscardHandler))
+	rt, err := api.NewRouter(api.Config{Services: services, Verifier: v, Authorizer: w.identity, MaxRefusals: -1}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return rt
 }

@@ -3,6 +3,8 @@ package api_test
 import (
 	"bufio"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -23,7 +25,7 @@ import (
 
 // floodServer is the edge as a server has it: a listener, its log, the audit log
 // and the real records.
-func (w *world) floodServer(b *testing.B) (addr string) {
+func (w *world) floodServer(b *testing.B, refusals int) (addr string) {
 	b.Helper()
 	log, err := audit.Open(audit.Config{File: b.TempDir() + "/audit.jsonl"}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -34,7 +36,7 @@ func (w *world) floodServer(b *testing.B) (addr string) {
 		b.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	rt, err := api.NewRouter(api.Config{Services: w.services, Verifier: v, Authorizer: w.identity, Audit: log}, logger)
+	rt, err := api.NewRouter(api.Config{Services: w.services, Verifier: v, Authorizer: w.identity, Audit: log, MaxRefusals: refusals}, logger)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -52,13 +54,17 @@ func (w *world) floodServer(b *testing.B) (addr string) {
 // attack sends requests over one connection, perSecond of them, in bunches
 // without waiting for the answers, which it throws away. That costs it as little
 // as it can.
-func attack(b *testing.B, addr string, bunch []byte, each, perSecond int, sent *atomic.Int64, stop <-chan struct{}) {
-	c, err := net.Dial("tcp", addr)
+func attack(b *testing.B, from, addr string, bunch []byte, each, perSecond int, sent *atomic.Int64, stop <-chan struct{}) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := dialer.DialContext(b.Context(), "tcp", addr)
 	if err != nil {
 		b.Error(err)
 		return
 	}
-	defer func() { _ = c.Close() }()
+	var once sync.Once
+	end := func() { once.Do(func() { _ = c.Close() }) }
+	defer end()
+	go func() { <-stop; end() }() // it may wait in a write
 	go func() { _, _ = io.Copy(io.Discard, bufio.NewReaderSize(c, 256<<10)) }()
 	tick := time.NewTicker(time.Duration(each) * time.Second / time.Duration(perSecond))
 	defer tick.Stop()
@@ -69,6 +75,9 @@ func attack(b *testing.B, addr string, bunch []byte, each, perSecond int, sent *
 		case <-tick.C:
 		}
 		if _, err := c.Write(bunch); err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
 			b.Error(err)
 			return
 		}
@@ -78,15 +87,20 @@ func attack(b *testing.B, addr string, bunch []byte, each, perSecond int, sent *
 
 // BenchmarkGoodUnderFlood is what a good caller waits for the answer to a query
 // over a connection of its own while nobody, or 10,000 bad requests a second
-// over 20 connections, are there as well: made-up signatures of a real key,
-// unsigned ones and made-up keys in turn. Attackers take their share of the same
-// processors.
+// over 20 connections from one address or over 200 from as many, are there as
+// well: made-up signatures of a real key, unsigned ones and made-up keys in turn.
+// The same with all refusals at once shows what holding them back is good for.
+// Attackers take their share of the same processors.
 func BenchmarkGoodUnderFlood(b *testing.B) {
-	const connections, each, perSecond = 20, 10, 10_000
-	for _, flood := range []bool{false, true} {
-		b.Run(map[bool]string{false: "alone", true: "flood"}[flood], func(b *testing.B) {
+	const each, perSecond = 10, 10_000
+	for _, c := range []struct {
+		name                   string
+		connections, addresses int
+		refusals               int
+	}{{"alone", 0, 0, 0}, {"one address", 20, 1, 0}, {"many addresses", 200, 200, 0}, {"at once", 20, 1, -1}} {
+		b.Run(c.name, func(b *testing.B) {
 			w := newWorld(b)
-			addr := w.floodServer(b)
+			addr := w.floodServer(b, c.refusals)
 			route := api.RouteInfo{Service: "aps", Method: "GET", Path: "/workspaces/" + w.workspace + "/api/v1/query?query=up"}
 			same := func(s string) string { return s }
 			request := func(key iam.AccessKey) *http.Request {
@@ -97,10 +111,8 @@ func BenchmarkGoodUnderFlood(b *testing.B) {
 			var sent atomic.Int64
 			stop := make(chan struct{})
 			var all sync.WaitGroup
-			for range connections {
-				if !flood {
-					break
-				}
+			for i := range c.connections {
+				from := fmt.Sprintf("127.0.1.%d", i%c.addresses)
 				var bunch strings.Builder
 				for n := range each {
 					key := iam.AccessKey{ID: w.admin.ID, Secret: "x"}
@@ -112,7 +124,7 @@ func BenchmarkGoodUnderFlood(b *testing.B) {
 					}
 					_ = request(key).Write(&bunch)
 				}
-				all.Go(func() { attack(b, addr, []byte(bunch.String()), each, perSecond/connections, &sent, stop) })
+				all.Go(func() { attack(b, from, addr, []byte(bunch.String()), each, perSecond/c.connections, &sent, stop) })
 			}
 			var took []time.Duration
 			began := time.Now()

@@ -141,6 +141,10 @@ type Config struct {
 	Authorizer iam.Authorizer
 	// Proxies are believed about where a request comes from.
 	Proxies httpserver.Proxies
+	// MaxRefusals is how many refusals a second an address gets at once whose
+	// caller is not known; what is beyond waits. 0 means DefaultRefusals, a
+	// negative number no bound.
+	MaxRefusals int
 	// Audit takes a record of every decision. Nil means none is kept.
 	Audit Audit
 	// Registerer takes the counters. Nil means none are kept.
@@ -152,6 +156,7 @@ type Router struct {
 	cfg     Config
 	logger  *slog.Logger
 	refused *prometheus.CounterVec
+	hold    *holdBack
 }
 
 const defaultMaxBody = 1 << 20
@@ -192,6 +197,10 @@ func NewRouter(cfg Config, logger *slog.Logger) (*Router, error) {
 		if err := cfg.Registerer.Register(rt.refused); err != nil {
 			return nil, fmt.Errorf("register edge metrics: %w", err)
 		}
+	}
+	var err error
+	if rt.hold, err = newHoldBack(cfg.MaxRefusals, cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("register edge metrics: %w", err)
 	}
 	return rt, nil
 }
