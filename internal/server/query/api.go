@@ -18,20 +18,65 @@ import (
 	v1 "github.com/prometheus/prometheus/web/api/v1"
 )
 
-// apiKey is the key of a workspace's API among its database's values.
-type apiKey struct{}
+// api is Prometheus' API, and our own paths beside it, for one request at a time:
+// it reads from whatever storage it is given for the request. Making one costs far
+// more than most queries, and a megabyte, for it writes its own description in two
+// versions of OpenAPI; so they are made when they are missed and used again, by all
+// workspaces.
+type api struct {
+	Storage   // of the request under way
+	workspace string
+	handler   http.Handler
+}
+
+// apis keeps those that nobody uses.
+type apis struct {
+	free   chan *api
+	making chan struct{} // a mutex
+	create func() *api
+}
+
+func newAPIs(most int, create func() *api) *apis {
+	return &apis{free: make(chan *api, most), making: make(chan struct{}, 1), create: create}
+}
+
+// take returns one that nobody uses. They are made one after the other, so that a
+// burst of short requests waits for those that there are.
+func (p *apis) take() *api {
+	select {
+	case a := <-p.free:
+		return a
+	case p.making <- struct{}{}:
+	}
+	defer func() { <-p.making }()
+	select {
+	case a := <-p.free:
+		return a
+	default:
+		return p.create()
+	}
+}
+
+// put gives one back.
+func (p *apis) put(a *api) {
+	a.Storage, a.workspace = nil, ""
+	select {
+	case p.free <- a:
+	default:
+	}
+}
 
 // noOrigin matches no origin: browsers have no business here, people's pages
 // are served elsewhere.
 var noOrigin = regexp.MustCompile(`$^`)
 
-// newAPI wires Prometheus' API to one workspace.
-func (h *Handler) newAPI(st Storage, workspaceID string) http.Handler {
-	logger := h.logger.With("workspace", workspaceID)
+// newAPI wires Prometheus' API.
+func (h *Handler) newAPI() *api {
+	st := new(api)
 	registry := features.NewRegistry()
 	h.parser.RegisterFeatures(registry)
 	registry.Enable(features.API, "admin")
-	api := v1.NewAPI(
+	prom := v1.NewAPI(
 		h.engine, st,
 		nil, nil, // remote write has its own endpoint
 		st,
@@ -41,11 +86,11 @@ func (h *Handler) newAPI(st Storage, workspaceID string) http.Handler {
 		func(f http.HandlerFunc) http.HandlerFunc { return f },
 		st, "", true,
 		false, 0, // no search
-		logger,
+		h.logger,
 		noRules,
 		remoteReadSamples, remoteReadConcurrent, remoteReadFrameBytes,
 		false, noOrigin,
-		func() (v1.RuntimeInfo, error) { return h.runtimeInfo(workspaceID), nil },
+		func() (v1.RuntimeInfo, error) { return h.runtimeInfo(st.workspace), nil },
 		&v1.PrometheusVersion{Version: h.cfg.Version, GoVersion: runtime.Version()},
 		nil, nil, // no notifications
 		prometheus.NewRegistry(), prometheus.NewRegistry(),
@@ -56,7 +101,7 @@ func (h *Handler) newAPI(st Storage, workspaceID string) http.Handler {
 		h.parser,
 	)
 	router := route.New()
-	api.Register(router)
+	prom.Register(router)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metadata", func(w http.ResponseWriter, r *http.Request) { serveMetadata(w, r, st) })
 	mux.HandleFunc("/targets/metadata", func(w http.ResponseWriter, r *http.Request) { serveTargetsMetadata(w, r, st) })
@@ -64,7 +109,8 @@ func (h *Handler) newAPI(st Storage, workspaceID string) http.Handler {
 	mux.HandleFunc("/federate", func(w http.ResponseWriter, r *http.Request) { h.serveFederate(w, r, st) })
 	mux.HandleFunc("/cardinality", func(w http.ResponseWriter, r *http.Request) { h.serveCardinality(w, r, st) })
 	mux.Handle("/", router)
-	return mux
+	st.handler = mux
+	return st
 }
 
 // Bounds of remote read, Prometheus' own defaults.

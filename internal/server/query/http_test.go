@@ -64,7 +64,7 @@ func newPair(t testing.TB, options parser.Options) *pair {
 
 func (p *pair) use(st *teststorage.TestStorage) {
 	if p.stored != st {
-		m := &memory{TestStorage: st, values: map[any]any{}}
+		m := &memory{TestStorage: st}
 		p.stored, p.ours.stores["ws"], p.theirs = st, m, prometheusAPI(m, p.parser)
 	}
 }

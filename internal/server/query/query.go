@@ -28,8 +28,6 @@ type Storage interface {
 	storage.SampleAndChunkQueryable
 	storage.ExemplarQueryable
 	v1.TSDBAdminStats
-	// Value returns what create made for key since the database was opened.
-	Value(key any, create func() any) any
 	// EachMetadata calls f for what is known about a metric family, or about
 	// all of them when name is empty, until f returns false.
 	EachMetadata(name string, f func(family, typ, help, unit string) bool)
@@ -110,6 +108,7 @@ type Handler struct {
 	engine  promql.QueryEngine
 	parser  parser.Parser
 	queue   *queue
+	apis    *apis
 	metrics *metrics
 	started time.Time
 }
@@ -126,6 +125,7 @@ func New(cfg Config, logger *slog.Logger) (*Handler, error) {
 	}
 	h := &Handler{cfg: cfg, logger: logger, parser: parser.NewParser(cfg.parser), started: cfg.now(),
 		queue: newQueue(cfg.MaxTotal, cfg.MaxConcurrent, cfg.MaxWaiting, cfg.Weight, cfg.now)}
+	h.apis = newAPIs(cfg.MaxTotal, h.newAPI)
 	h.inner = promql.NewEngine(promql.EngineOpts{
 		Logger: logger, Reg: reg, Parser: h.parser,
 		MaxSamples: cfg.MaxSamples, Timeout: cfg.Timeout, LookbackDelta: cfg.LookbackDelta,
@@ -185,17 +185,19 @@ func (h *Handler) ServeWorkspace(w http.ResponseWriter, r *http.Request, workspa
 	return nil
 }
 
-// serve hands a request to the API of the workspace.
+// serve hands a request to the API, which reads from the workspace.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, workspaceID, path string) error {
 	st, release, err := h.cfg.Open(r.Context(), workspaceID)
 	if err != nil {
 		return err
 	}
 	defer release()
-	api := st.Value(apiKey{}, func() any { return h.newAPI(st, workspaceID) }).(http.Handler)
+	a := h.apis.take()
+	defer h.apis.put(a)
+	a.Storage, a.workspace = st, workspaceID
 	inner := r.Clone(r.Context())
 	inner.URL.Path, inner.URL.RawPath = path, ""
-	api.ServeHTTP(w, inner)
+	a.handler.ServeHTTP(w, inner)
 	return nil
 }
 

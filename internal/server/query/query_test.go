@@ -36,18 +36,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type memory struct {
 	*teststorage.TestStorage
 	v1.TSDBAdminStats // nothing here asks for the statistics
-	mu                sync.Mutex
-	values            map[any]any
 	families          []string
-}
-
-func (m *memory) Value(key any, create func() any) any {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.values[key]; !ok {
-		m.values[key] = create()
-	}
-	return m.values[key]
 }
 
 func (m *memory) EachMetadata(name string, f func(family, typ, help, unit string) bool) {
@@ -90,7 +79,7 @@ func open(t testing.TB, cfg Config, scripts map[string]string) *fixture {
 	t.Helper()
 	f := &fixture{stores: map[string]*memory{}, registry: prometheus.NewRegistry()}
 	for id, script := range scripts {
-		f.stores[id] = &memory{TestStorage: promqltest.LoadedStorage(t, script), values: map[any]any{}, families: []string{"a", "b", "c"}}
+		f.stores[id] = &memory{TestStorage: promqltest.LoadedStorage(t, script), families: []string{"a", "b", "c"}}
 		t.Cleanup(func() { _ = f.stores[id].TestStorage.Close() })
 	}
 	cfg.Registerer, cfg.Log = f.registry, f
