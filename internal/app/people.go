@@ -72,7 +72,7 @@ func (p *people) handler(next http.Handler, own func() string, logger *slog.Logg
 		base = func() string { return p.cfg.URL }
 	}
 	provisioning := scim.New(p.dir, logger)
-	entrance := portal.New(portal.Config{Directory: p.dir, SignIn: p.signIn, Store: p.store, Mail: p.mailer, BaseURL: base,
+	entrance := portal.New(portal.Config{Directory: p.dir, SignIn: p.signIn, Store: p.store, Mail: p.mailer, Workspaces: p.spaces, Reassign: p.boards.Reassign, BaseURL: base,
 		Hosts: p.hosts, Secure: strings.HasPrefix(p.cfg.URL, "https:")}, logger)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -94,7 +94,7 @@ func TestMailFlags(t *testing.T) {
 // The dashboards' address serves SCIM and the portal beside the dashboards.
 func TestPeopleBesideDashboards(t *testing.T) {
 	s := startServer(t, testConfig(t.TempDir()))
-	p, err := openPeople(t.Context(), DashboardConfig{Directory: s.identity.people,
+	p, err := openPeople(t.Context(), DashboardConfig{Directory: s.identity.people, Store: s.identity.boards, Workspaces: s.identity.spaces,
 		People: PeopleConfig{Key: make([]byte, 32), URL: "https://mangru.example", Mail: mail.Config{Outbox: t.TempDir()}}}, s.records, s.logger)
 	require.NoError(t, err)
 	h := p.handler(http.NotFoundHandler(), nil, s.logger)

@@ -12,7 +12,6 @@ import (
 	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/auth/sts"
 	"github.com/mangru/mangru/internal/auth/webidentity"
-	"github.com/mangru/mangru/internal/dashboard"
 	"github.com/mangru/mangru/internal/dashboard/records"
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/httpserver"
@@ -105,7 +104,7 @@ func (s *Server) openWorkspaces(ctx context.Context) error {
 // without a scheme.
 func (s *Server) dashboardEndpoint(w *workspaces.Workspace) string {
 	_, host, _ := strings.Cut(s.uiURL(), "://")
-	return host + dashboard.WorkspacePath(w.ID)
+	return host + workspaces.Path(w.ID)
 }
 
 // close gives back what openIdentity took.

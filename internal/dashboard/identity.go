@@ -10,21 +10,15 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
 )
 
-// WorkspacePrefix begins the paths of a workspace: /w/g-0123456789/. The default
-// workspace is at the root, too.
-const WorkspacePrefix = "/w/"
-
-// WorkspacePath is where a workspace's pages are.
-func WorkspacePath(id string) string { return WorkspacePrefix + id }
-
 type openWorkspace struct{}
 
 // inWorkspace takes the workspace out of the path, so that everything behind it
-// sees the paths that Grafana has, and the workspace in the context.
+// sees the paths that Grafana has, and the workspace in the context. The default
+// workspace is at the root, too.
 func (a *api) inWorkspace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, path := "", r.URL.Path
-		if rest, ok := strings.CutPrefix(path, WorkspacePrefix); ok {
+		if rest, ok := strings.CutPrefix(path, workspaces.PathPrefix); ok {
 			id, path, _ = strings.Cut(rest, "/")
 			path = "/" + path
 			if !workspaces.ValidID(id) {
@@ -45,7 +39,7 @@ func (a *api) inWorkspace(next http.Handler) http.Handler {
 		out := r.Clone(ctx)
 		if id != "" {
 			out.URL.Path = path
-			if raw, ok := strings.CutPrefix(r.URL.EscapedPath(), WorkspacePrefix+id); ok && r.URL.RawPath != "" {
+			if raw, ok := strings.CutPrefix(r.URL.EscapedPath(), workspaces.PathPrefix+id); ok && r.URL.RawPath != "" {
 				out.URL.RawPath = "/" + strings.TrimPrefix(raw, "/")
 			}
 		}

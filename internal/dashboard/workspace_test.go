@@ -16,7 +16,7 @@ func TestRolesOfAWorkspaceHoldAtOnce(t *testing.T) {
 	ws, err := s.spaces.Create(ctx, iam.DefaultAccount, workspaces.CreateInput{Name: "eks-workshop",
 		Spec: workspaces.Spec{AccountAccessType: "CURRENT_ACCOUNT", PermissionType: "SERVICE_MANAGED", Providers: []string{workspaces.ProviderSSO}}})
 	require.NoError(t, err)
-	prefix := WorkspacePath(ws.ID)
+	prefix := workspaces.Path(ws.ID)
 	code, said := s.do("GET", prefix+"/api/mangru/workspace", "")
 	require.Equal(t, 200, code)
 	require.Equal(t, ws.ID, said["id"])

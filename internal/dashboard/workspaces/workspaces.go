@@ -76,6 +76,12 @@ func ParseARN(arn string) (region, account, id string, ok bool) {
 
 var validID = regexp.MustCompile(`^g-[0-9a-f]{10}$`)
 
+// PathPrefix begins the paths of workspaces on the pages' address.
+const PathPrefix = "/w/"
+
+// Path is where a workspace's pages are: /w/g-0123456789.
+func Path(id string) string { return PathPrefix + id }
+
 // ValidID reports whether id has the form of a workspace id.
 func ValidID(id string) bool { return validID.MatchString(id) }
 

@@ -177,8 +177,3 @@ func (s *server) changeUser(c *call) (any, error) {
 	s.note(c.Context(), "person changed", c, u.ID)
 	return s.userOf(c, &u)
 }
-
-func (s *server) deleteUser(c *call) (any, error) {
-	s.note(c.Context(), "person deleted", c, c.PathValue("id"))
-	return nil, s.Directory.DeleteUser(c.Context(), s.Store.ID, c.PathValue("id"))
-}

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mangru/mangru/internal/dashboard/caller"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
 	"github.com/mangru/mangru/internal/people/signin"
@@ -47,6 +49,11 @@ type Config struct {
 	SignIn    *signin.Service
 	Store     directory.Store
 	Mail      Mailer
+	// Workspaces are the dashboard workspaces.
+	Workspaces *workspaces.Service
+	// Reassign gives what a deleted person owned in dashboard workspaces to an
+	// heir; nil is none.
+	Reassign func(ctx context.Context, person string, heir *caller.Member) error
 	// BaseURL is where browsers find the UI, without a slash at the end. Links in
 	// mails begin with it; the Host of a request never gets into them.
 	BaseURL func() string
@@ -119,7 +126,7 @@ func routes() []route {
 func New(cfg Config, log *slog.Logger) http.Handler {
 	s := &server{cfg, log}
 	mux := http.NewServeMux()
-	for _, r := range routes() {
+	for _, r := range allRoutes() {
 		method, path, _ := strings.Cut(r.pattern, " ")
 		mux.Handle(method+" "+Base+path, s.guard(r))
 	}

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -18,6 +19,8 @@ import (
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mangru/mangru/internal/dashboard/caller"
+	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/db"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
@@ -60,6 +63,8 @@ type site struct {
 	store  directory.Store
 	mails  *outbox
 	logs   *bytes.Buffer
+	spaces *workspaces.Service
+	left   []string
 }
 
 // browser has a cookie jar of its own.
@@ -80,7 +85,16 @@ func open(t *testing.T) *site {
 	require.NoError(t, err)
 	s.signIn, err = signin.New(signin.Config{Key: make([]byte, 32)}, records, s.dir)
 	require.NoError(t, err)
-	srv := httptest.NewServer(New(Config{Directory: s.dir, SignIn: s.signIn, Store: s.store, Mail: s.mails, BaseURL: func() string { return base }},
+	s.spaces, err = workspaces.New(workspaces.Config{Region: "us-east-1", Directory: s.dir, Purge: func(context.Context, string) error { return nil }}, records)
+	require.NoError(t, err)
+	reassign := func(_ context.Context, person string, heir *caller.Member) error {
+		s.left = append(s.left, person)
+		if heir != nil {
+			s.left = append(s.left, heir.Person)
+		}
+		return nil
+	}
+	srv := httptest.NewServer(New(Config{Workspaces: s.spaces, Reassign: reassign, Directory: s.dir, SignIn: s.signIn, Store: s.store, Mail: s.mails, BaseURL: func() string { return base }},
 		slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
@@ -270,10 +284,11 @@ func TestEveryRouteWithEveryRole(t *testing.T) {
 	s := open(t)
 	nobody, ann, admin := s.browser(), s.signedIn(s.person("ann", false)), s.signedIn(s.person("boss", true))
 	open := map[string]bool{"POST /signin": true, "POST /factor": true, "POST /forgot": true, "POST /invited": true, "POST /accept": true, "POST /verify": true}
-	for _, r := range routes() {
+	for _, r := range allRoutes() {
 		method, path, _ := strings.Cut(r.pattern, " ")
 		require.Equal(t, open[r.pattern], r.access == anyone, r.pattern)
-		require.Equal(t, strings.HasPrefix(path, "/users"), r.access == administrators, r.pattern)
+		own := r.access == anyone || strings.HasPrefix(path, "/me")
+		require.Equal(t, own, r.access != administrators, r.pattern)
 		path = strings.ReplaceAll(path, "{id}", "x")
 		code, _ := nobody.do(method, path, "{}")
 		if r.access == anyone {
