@@ -40,6 +40,7 @@ func newCheckConfigCmd() *cobra.Command {
 	c.Flags().StringArrayVar(&o.Set, "set", nil, "a.b.c=VALUE, laid over all files; may be repeated")
 	c.Flags().StringVar(&dedupe, "dedupe", "", "off or first-job-wins: what happens to targets that several jobs scrape")
 	c.Flags().StringSliceVar(&o.FeatureGates, "feature-gates", nil, "feature gates of the OpenTelemetry Collector, such as a,-b")
+	c.Flags().StringSliceVar(&o.Features, "enable-feature", nil, "features of Prometheus, such as st-storage")
 	c.Flags().StringVar(&o.Shard, "shard", "", "i/n, auto or off, as mangru collector takes it")
 	c.Flags().StringVar((*string)(&o.Naming), "naming", "", "prometheus or otel, as mangru collector takes it")
 	c.Flags().BoolVar(&o.SkipUnsupportedSignals, "skip-unsupported-signals", false, "leave out pipelines for traces and logs instead of refusing them")

@@ -208,7 +208,7 @@ func (c *Collector) applyTargets(jobs []discover.Job) {
 		name := j.Config.JobName
 		sj := scrape.Job{
 			Config: j.Config, Program: set.programs[name], TargetInfo: set.targetInfo[name],
-			Exemplars: set.exemplars, CreatedZeroes: set.zeroes,
+			Exemplars: set.exemplars, CreatedZeroes: set.zeroes, StartTimestamps: set.starts,
 		}
 		if a := set.allocator; a != nil && !set.own[name] {
 			sj.Program, sj.TargetInfo = a.Program, a.TargetInfo
@@ -246,6 +246,7 @@ type jobSettings struct {
 	allocator *otelconf.TargetAllocator
 	exemplars bool // some endpoint wants them
 	zeroes    bool
+	starts    bool
 	// transports are those of jobs that go through an API server.
 	transports map[string]*kubeTransport
 }
@@ -260,7 +261,7 @@ func (c *Collector) setJobs(cfg *otelconf.Config) {
 		}
 	}
 	next := &jobSettings{
-		programs: cfg.Programs, targetInfo: cfg.TargetInfo, zeroes: cfg.CreatedZeroIngestion,
+		programs: cfg.Programs, targetInfo: cfg.TargetInfo, zeroes: cfg.CreatedZeroIngestion, starts: cfg.StartTimestamps,
 		exemplars:  slices.ContainsFunc(cfg.Endpoints, func(e otelconf.Endpoint) bool { return e.SendExemplars }),
 		transports: make(map[string]*kubeTransport), own: make(map[string]bool),
 	}

@@ -37,6 +37,7 @@ type collectorFlags struct {
 	skipSignals bool
 	pprof       string
 	gates       []string
+	features    []string
 	shard       string
 	naming      string
 	directory   string
@@ -84,6 +85,7 @@ func newCollectorCmd() *cobra.Command {
 	fl.DurationVar(&f.interval, "scrape-interval", otelconf.DefaultScrapeInterval, "interval of the built-in jobs")
 	fl.StringVar(&f.metrics, "metrics-address", "", "address for the collector's own metrics and state (default: the configuration's, or "+otelconf.DefaultMetricsAddress+")")
 	fl.StringSliceVar(&f.gates, "feature-gates", nil, "feature gates of the OpenTelemetry Collector, such as a,-b; those that mean something here are honoured")
+	fl.StringSliceVar(&f.features, "enable-feature", nil, "features of Prometheus, such as st-storage, which sends start timestamps; those that mean something here are honoured")
 	fl.StringVar(&f.shard, "shard", "", "i/n: scrape part i, counted from 0, of n; auto: share the targets with the other pods of the workload; off (default: auto, except for a Prometheus file)")
 	fl.StringVar(&f.naming, "naming", "", "how series are named: prometheus, otel (default: the configuration's)")
 	fl.StringVar(&f.directory, "queue-directory", "", "keep what waits in this directory too, over restarts (default: the configuration's, or memory alone)")
@@ -119,7 +121,7 @@ func (f collectorFlags) load() (*otelconf.Config, error) {
 	case len(f.files) > 0:
 		cfg, err = otelconf.Load(otelconf.Options{
 			Files: f.files, Set: f.set, LogLevel: f.logLevel, Dedupe: otelconf.Dedupe(f.dedupe),
-			FeatureGates: f.gates, Shard: f.shard, Naming: otelconf.Naming(f.naming), Version: version,
+			FeatureGates: f.gates, Features: f.features, Shard: f.shard, Naming: otelconf.Naming(f.naming), Version: version,
 			QueueDirectory: f.directory, QueueBytes: size, QueueAge: f.queueAge,
 			SkipUnsupportedSignals: f.skipSignals, OwnEndpoint: len(f.remoteWrite) > 0 || f.handOut.Listen != "",
 		})
@@ -188,7 +190,7 @@ func (f collectorFlags) queueSize() (int64, error) {
 }
 
 func (f collectorFlags) builtIn() (*otelconf.Config, error) {
-	for flag, given := range map[string]bool{"--set": len(f.set) > 0, "--feature-gates": len(f.gates) > 0, "--naming": f.naming != ""} {
+	for flag, given := range map[string]bool{"--set": len(f.set) > 0, "--feature-gates": len(f.gates) > 0, "--enable-feature": len(f.features) > 0, "--naming": f.naming != ""} {
 		if given {
 			return nil, fmt.Errorf("%s needs --config", flag)
 		}

@@ -91,10 +91,30 @@ type Frame struct {
 	// Times, if not nil, has a time for each entry of Values, for targets that
 	// put their own times on samples (cAdvisor does); nil means Time for all.
 	Times []int64
+	// Starts, if not nil, says since when the slots' samples count. Frames share it.
+	Starts *Starts
 	// Extras are what does not fit the one-time, one-float form, by slot, and
 	// within a slot in the order in which they are to be delivered: before the
 	// slot's own value.
 	Extras []Extra
+}
+
+// Starts are start timestamps by slot: when a counter, histogram or summary began
+// to count, in milliseconds since the Unix epoch, 0 where that is not known. There
+// may be fewer of them than slots. They hardly ever change, so the frames of a
+// target have the same ones; they are immutable.
+type Starts []int64
+
+// Start returns the start timestamp of what the frame has in a slot at a time, or
+// 0. What would have begun after its own time has none: two clocks differ there.
+func (f *Frame) Start(slot int, at int64) int64 {
+	if f.Starts == nil || slot >= len(*f.Starts) {
+		return 0
+	}
+	if start := (*f.Starts)[slot]; start <= at {
+		return start
+	}
+	return 0
 }
 
 // ExtraKind says what an Extra is.

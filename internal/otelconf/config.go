@@ -38,6 +38,9 @@ type Config struct {
 	// CreatedZeroIngestion adds a sample of 0 at the time at which a counter,
 	// histogram or summary says that it began.
 	CreatedZeroIngestion bool
+	// StartTimestamps puts that time beside each sample, which remote write 2.0 has
+	// a field for.
+	StartTimestamps bool
 	// APIServerProxy names, for the jobs whose targets are reached through the
 	// Kubernetes API server, the kubeconfig file whose credentials the scrape
 	// uses. The targets' scheme and address are the API server's already.

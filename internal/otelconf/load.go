@@ -19,6 +19,8 @@ type Options struct {
 	Set []string
 	// FeatureGates are the values of --feature-gates, such as a,-b.
 	FeatureGates []string
+	// Features are the values of --enable-feature, Prometheus' feature flags.
+	Features []string
 	// Getenv looks up an environment variable; nil means os.LookupEnv.
 	Getenv func(string) (string, bool)
 	// ReadFile reads a file; nil means os.ReadFile.
@@ -118,6 +120,7 @@ func (l *loader) load() error {
 		sources = append(sources, gateSource{pos: position{file: "--feature-gates"}, list: list})
 	}
 	l.applyGates(sources)
+	l.applyFeatures()
 	if merged.form == formPrometheus {
 		l.prometheusFile(merged)
 	} else {

@@ -34,9 +34,7 @@ func (l *loader) prometheusFile(doc *document) {
 	}
 	global.SetDirectory(doc.directory)
 	global.ExternalLabels = l.expandExternalLabels(global.ExternalLabels, root.at("global", "external_labels"), "global.external_labels")
-	if l.config.CreatedZeroIngestion && global.ScrapeProtocols == nil {
-		global.ScrapeProtocols = config.DefaultProtoFirstScrapeProtocols
-	}
+	l.applyFeaturesTo(&global)
 	l.config.Global = global
 	l.config.BatchTimeout = time.Duration(config.DefaultQueueConfig.BatchSendDeadline)
 	s := jobSource{global: global}

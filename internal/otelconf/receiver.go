@@ -106,9 +106,7 @@ func (l *loader) receiverConfig(r *receiver, n, raw *node, extraMetrics bool) {
 	}
 	global.ExternalLabels = l.expandExternalLabels(global.ExternalLabels, body.Global.get("external_labels"), path+".global.external_labels")
 	r.global = global
-	if l.config.CreatedZeroIngestion && r.global.ScrapeProtocols == nil {
-		r.global.ScrapeProtocols = config.DefaultProtoFirstScrapeProtocols
-	}
+	l.applyFeaturesTo(&r.global)
 	s := jobSource{global: r.global, adjust: adjustReceiverJob(extraMetrics)}
 	r.jobs = l.scrapeConfigs(body.ScrapeConfigs, path+".scrape_configs", s)
 	rawJobs := raw.at("config", "scrape_configs")

@@ -27,7 +27,8 @@ type encoder interface {
 	One(series int, t int64, v float64)
 	Open(series int)
 	Sample(t int64, v float64)
-	Histogram(msg []byte)
+	Started(t, start int64, v float64)
+	Histogram(msg []byte, start int64)
 	Exemplar(t int64, v float64, labels []model.Label)
 	Close() (exemplars bool)
 	Finish() []byte
@@ -37,6 +38,7 @@ type encoder interface {
 type content struct {
 	labels     []model.Label
 	samples    []Sample
+	starts     []int64  // of samples and histograms; none in 1.0
 	histograms []string // encoded
 	exemplars  []exemplar
 	kind       model.MetricType
@@ -50,7 +52,7 @@ type exemplar struct {
 
 // plain makes NaNs comparable.
 func (c content) String() string {
-	s := fmt.Sprint(c.labels, c.kind, c.help, c.unit, c.histograms)
+	s := fmt.Sprint(c.labels, c.kind, c.help, c.unit, c.histograms, c.starts)
 	for _, x := range c.samples {
 		s += fmt.Sprint(x.Time, math.Float64bits(x.Value))
 	}
@@ -108,8 +110,11 @@ func readV2(tb testing.TB, msg []byte) (out []content) {
 		require.NotZero(tb, len(ts.Samples)+len(ts.Histograms), "a series needs a sample")
 		for _, s := range ts.Samples {
 			c.samples = append(c.samples, Sample{s.Timestamp, s.Value})
+			c.starts = append(c.starts, s.StartTimestamp)
 		}
 		for _, h := range ts.Histograms {
+			c.starts = append(c.starts, h.StartTimestamp)
+			h.StartTimestamp = 0
 			b, err := h.Marshal()
 			require.NoError(tb, err)
 			c.histograms = append(c.histograms, string(b))
@@ -169,6 +174,7 @@ func randomLabels(r *rand.Rand) (out []model.Label) {
 // write puts random targets with some series each into the encoder and returns
 // what should come out.
 func write(e encoder, r *rand.Rand, external []model.Label, size int) (want []content, described []model.Family) {
+	_, second := e.(*EncoderV2)
 	e.Reset()
 	for range 1 + r.IntN(4) {
 		var b model.LabelsBuilder
@@ -200,6 +206,9 @@ func write(e encoder, r *rand.Rand, external []model.Label, size int) (want []co
 			}
 			if r.IntN(2) == 0 {
 				c.samples = []Sample{random()}
+				if second {
+					c.starts = []int64{0}
+				}
 				e.One(n, c.samples[0].Time, c.samples[0].Value)
 				want = append(want, c)
 				continue
@@ -211,16 +220,23 @@ func write(e encoder, r *rand.Rand, external []model.Label, size int) (want []co
 				e.Exemplar(x.Time, x.Value, x.labels)
 			}
 			for kind, k := r.IntN(2), r.IntN(4); k > 0; k-- {
-				if kind == 0 {
-					c.samples = append(c.samples, random())
-					e.Sample(c.samples[len(c.samples)-1].Time, c.samples[len(c.samples)-1].Value)
-				} else {
+				start := []int64{0, 1, -1, 1732278000123}[r.IntN(4)]
+				switch x := random(); {
+				case kind == 1:
 					h := encodedHistogram(r)
 					c.histograms = append(c.histograms, string(h))
-					e.Histogram(h)
+					e.Histogram(h, start)
+				case start == 0:
+					c.samples = append(c.samples, x)
+					e.Sample(x.Time, x.Value)
+				default:
+					c.samples = append(c.samples, x)
+					e.Started(x.Time, start, x.Value)
+				}
+				if second {
+					c.starts = append(c.starts, start)
 				}
 			}
-			_, second := e.(*EncoderV2)
 			bare := len(c.samples)+len(c.histograms) == 0
 			if kept := e.Close(); kept != (!second || !bare || len(c.exemplars) == 0) {
 				panic("Close reports the wrong thing about exemplars")
@@ -357,7 +373,7 @@ func TestEncodersDoNotAllocate(t *testing.T) {
 					e.One(i, 1732278000123, 1)
 				}
 				e.Open(0)
-				e.Histogram(h)
+				e.Histogram(h, 0)
 				e.Exemplar(1, 1, ex)
 				e.Close()
 			}

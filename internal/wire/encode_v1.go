@@ -96,8 +96,13 @@ func (e *EncoderV1) appendLabels(dst, runs []byte) []byte {
 // mixed in one series: receivers take all of the one before the other.
 func (e *EncoderV1) Sample(t int64, v float64) { e.buf = e.tail.appendSample(e.buf, t, v) }
 
-// Histogram adds a native histogram, an encoded Histogram message.
-func (e *EncoderV1) Histogram(msg []byte) { e.buf = appendBytes(e.buf, tagV1Histograms, msg) }
+// Started adds a sample of something that began to count at start, for which 1.0
+// has no place.
+func (e *EncoderV1) Started(t, _ int64, v float64) { e.Sample(t, v) }
+
+// Histogram adds a native histogram, an encoded Histogram message. 1.0 has no place
+// for when it began to count.
+func (e *EncoderV1) Histogram(msg []byte, _ int64) { e.buf = appendBytes(e.buf, tagV1Histograms, msg) }
 
 // Exemplar adds an exemplar to the open series.
 func (e *EncoderV1) Exemplar(t int64, v float64, labels []model.Label) {

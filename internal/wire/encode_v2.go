@@ -17,6 +17,9 @@ const (
 	tagV2Metadata   = 5<<3 | 2
 	tagV2Help       = 3 << 3 // of Metadata
 	tagV2Unit       = 4 << 3
+
+	tagV2SampleStart    = 3 << 3
+	tagV2HistogramStart = 17 << 3 // two bytes
 )
 
 // EncoderV2 writes a Request of remote write 2.0. Its methods are those of
@@ -197,8 +200,29 @@ func (e *EncoderV2) appendRefs(dst []byte, r labelRefs) []byte {
 // mixed in one series.
 func (e *EncoderV2) Sample(t int64, v float64) { e.buf = e.tail.appendSample(e.buf, t, v) }
 
-// Histogram adds a native histogram, an encoded Histogram message.
-func (e *EncoderV2) Histogram(msg []byte) { e.buf = appendBytes(e.buf, tagV2Histograms, msg) }
+// Started adds a sample of something that began to count at start, in milliseconds
+// since the Unix epoch.
+func (e *EncoderV2) Started(t, start int64, v float64) {
+	from := len(e.buf)
+	e.buf = e.tail.appendSample(e.buf, t, v)
+	size := len(e.buf)
+	e.buf = appendVarint(e.buf, tagV2SampleStart, uint64(start))
+	e.buf[from+1] += byte(len(e.buf) - size) // a Sample has some thirty bytes at most
+}
+
+// Histogram adds a native histogram, an encoded Histogram message without a start
+// timestamp; start is that, or 0.
+func (e *EncoderV2) Histogram(msg []byte, start int64) {
+	if start == 0 {
+		e.buf = appendBytes(e.buf, tagV2Histograms, msg)
+		return
+	}
+	var field [2 + binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(field[:], tagV2HistogramStart)
+	n += binary.PutUvarint(field[n:], uint64(start))
+	e.buf = binary.AppendUvarint(append(e.buf, tagV2Histograms), uint64(len(msg)+n))
+	e.buf = append(append(e.buf, msg...), field[:n]...)
+}
 
 // Exemplar adds an exemplar to the open series.
 func (e *EncoderV2) Exemplar(t int64, v float64, labels []model.Label) {

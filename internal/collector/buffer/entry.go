@@ -168,6 +168,9 @@ const (
 // frameBytes is what a frame takes beside its shape.
 func frameBytes(f *model.Frame) int64 {
 	n := int64(unsafe.Sizeof(*f)) + 8*int64(cap(f.Values)+cap(f.Times)) + extraBytes*int64(cap(f.Extras))
+	if f.Starts != nil { // shared with other frames, mostly
+		n += 8 * int64(cap(*f.Starts))
+	}
 	for i := range f.Extras {
 		x := &f.Extras[i]
 		n += int64(len(x.Histogram)) + labelBytes*int64(len(x.Labels))

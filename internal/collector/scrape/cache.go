@@ -64,6 +64,7 @@ type cache struct {
 	retold    bool                   // there is to be a new shape, also if no series is new
 	exemplars map[int32]seenExemplar // by slot; nil until there is one
 	starts    map[int32]begun        // when series began, by slot; nil until one says
+	since     *model.Starts          // the same, for start timestamps; nil until one says
 
 	// Lines in the order of the last good page, then those that failed pages
 	// have added. table finds them by hash; it is made when it is needed.
@@ -99,6 +100,7 @@ type passState struct {
 	current int              // family of the last comment plus one, or 0
 	typ     model.MetricType // of the last TYPE line
 	added   bool             // there was a new line
+	begun   bool             // cache.since is this pass's own, and no frame's yet
 
 	builder  labels.Builder
 	finished []model.Label
@@ -147,7 +149,9 @@ func (c *cache) use(sp *spec) {
 		sp.plan.looksAtDiscovery() && !labels.Equal(sp.Discovered, c.sp.Discovered)) {
 		c.forgetTexts()
 	}
-	c.sp = sp
+	if c.sp = sp; !sp.plan.starts {
+		c.since = nil
+	}
 }
 
 func (c *cache) forgetTexts() {
@@ -164,7 +168,7 @@ func (c *cache) begin(now int64, state *passState) {
 	c.passState = state
 	state.now, state.next, state.moved, state.kept = now, 0, false, 0
 	state.order, state.undo = state.order[:0], state.undo[:0]
-	state.current, state.typ, state.added = 0, model.TypeUnknown, false
+	state.current, state.typ, state.added, state.begun = 0, model.TypeUnknown, false, false
 	for i, f := range c.flags {
 		c.flags[i] = f&(hasOwn|isReport) | f&tracked<<1
 	}
@@ -455,7 +459,7 @@ func (c *cache) frame() *model.Frame {
 	if !sort.SliceIsSorted(c.extras, bySlot) {
 		sort.SliceStable(c.extras, bySlot)
 	}
-	f := &model.Frame{Shape: c.shape, Time: c.now, Values: c.values, Times: c.times, Extras: c.extras}
+	f := &model.Frame{Shape: c.shape, Time: c.now, Values: c.values, Times: c.times, Extras: c.extras, Starts: c.since}
 	c.values, c.times, c.extras = nil, nil, nil
 	return f
 }
@@ -496,7 +500,7 @@ func (c *cache) compact(generation func() uint64) {
 	old := *c
 	c.shape = &model.Shape{Target: c.target, Job: c.job, Generation: generation()}
 	c.labels, c.flags, c.own, c.family, c.retold = model.LabelsBuilder{}, nil, nil, nil, true
-	c.exemplars, c.starts = nil, nil
+	c.exemplars, c.starts, c.since = nil, nil, nil
 	if old.own != nil {
 		c.own = []ownTime{}
 	}
@@ -511,6 +515,7 @@ func (c *cache) compact(generation func() uint64) {
 			if old.own != nil {
 				c.own[to] = old.own[id]
 			}
+			c.moveStart(int32(to), old.since, int(id))
 			moved[id] = int32(to) + 1
 		}
 		return moved[id] - 1

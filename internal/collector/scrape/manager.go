@@ -46,7 +46,9 @@ type Job struct {
 	// CreatedZeroes adds a sample of 0 at the time at which a series says that
 	// it began, in place of _created series.
 	CreatedZeroes bool
-	Targets       []Target
+	// StartTimestamps puts that time beside each of the series' samples.
+	StartTimestamps bool
+	Targets         []Target
 	// Total counts the targets of all collectors that share them, for
 	// target_limit; 0 means that Targets are all.
 	Total int
@@ -179,7 +181,7 @@ func (m *Manager) Apply(jobs []Job) error {
 func (m *Manager) plan(job Job) (*plan, error) {
 	old := m.plans[job.Config.JobName]
 	if old != nil && old.transport == job.Transport &&
-		old.exemplars == job.Exemplars && old.zeroes == job.CreatedZeroes && reflect.DeepEqual(old.program, job.Program) && reflect.DeepEqual(old.info, job.TargetInfo) &&
+		old.exemplars == job.Exemplars && old.zeroes == job.CreatedZeroes && old.starts == job.StartTimestamps && reflect.DeepEqual(old.program, job.Program) && reflect.DeepEqual(old.info, job.TargetInfo) &&
 		(old.cfg == job.Config || reflect.DeepEqual(old.cfg, job.Config)) {
 		return old, nil
 	}

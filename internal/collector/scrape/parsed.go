@@ -48,8 +48,8 @@ func (c *cache) parsedSample(p textparse.Parser, et textparse.Entry, r *scrapeRe
 	if own != nil {
 		t = *own
 	}
-	if c.sp.plan.zeroes && l.slot >= 0 {
-		c.takeStart(l.slot, p.StartTimestamp(), h != nil || fh != nil)
+	if l.slot >= 0 {
+		c.start(p, l.slot, et == textparse.EntryHistogram)
 	}
 	if et == textparse.EntrySeries {
 		if err := c.sample(l, plainNaN(v), t, own != nil, r); err != nil {
@@ -218,36 +218,6 @@ func tooLong(ls labels.Labels) bool {
 	n := 0
 	ls.Range(func(l labels.Label) { n += utf8.RuneCountInString(l.Name) + utf8.RuneCountInString(l.Value) })
 	return n > exemplar.ExemplarMaxLabelSetLength
-}
-
-// begun is when a series began, and the time of its last sample.
-type begun struct{ start, last int64 }
-
-// takeStart adds a zero at the time at which a series says that it began, once,
-// unless there are samples of it from later on already. So the first increase of
-// a counter is seen.
-func (c *cache) takeStart(slot int32, start int64, isHistogram bool) {
-	if start == 0 || start >= c.now {
-		return
-	}
-	if c.starts == nil {
-		c.starts = make(map[int32]begun)
-	}
-	was := c.starts[slot]
-	c.starts[slot] = begun{start: start, last: c.now}
-	if start == was.start || start <= was.last || c.flags[slot]&hasOwn != 0 && start <= c.own[slot].time {
-		return
-	}
-	x := model.Extra{Slot: slot, Time: start}
-	if isHistogram {
-		msg := prompb.FromIntHistogram(start, &histogram.Histogram{})
-		encoded, err := msg.Marshal()
-		if err != nil {
-			return // cannot happen: the message is ours
-		}
-		x.Kind, x.Histogram = model.ExtraHistogram, encoded
-	}
-	c.extras = append(c.extras, x)
 }
 
 // seenExemplar is the last exemplar of a series.

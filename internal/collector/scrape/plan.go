@@ -36,6 +36,7 @@ type plan struct {
 	info      *rewrite.TargetInfo
 	exemplars bool
 	zeroes    bool
+	starts    bool
 	maxSchema int32 // of native histograms
 
 	mu      sync.Mutex
@@ -56,10 +57,10 @@ func newPlan(job Job, userAgent string) (*plan, error) {
 			IgnoreNativeHistograms:                  !cfg.ScrapeNativeHistogramsEnabled(),
 			ConvertClassicHistogramsToNHCB:          cfg.ConvertClassicHistogramsToNHCBEnabled(),
 			KeepClassicOnClassicAndNativeHistograms: cfg.AlwaysScrapeClassicHistogramsEnabled(),
-			OpenMetricsSkipSTSeries:                 job.CreatedZeroes,
+			OpenMetricsSkipSTSeries:                 job.CreatedZeroes || job.StartTimestamps,
 			FallbackContentType:                     cfg.ScrapeFallbackProtocol.HeaderMediaType(),
 		},
-		program: job.Program, reads: job.Program.Discovered(), info: job.TargetInfo, exemplars: job.Exemplars, zeroes: job.CreatedZeroes,
+		program: job.Program, reads: job.Program.Discovered(), info: job.TargetInfo, exemplars: job.Exemplars, zeroes: job.CreatedZeroes, starts: job.StartTimestamps,
 		maxSchema: maxSchemaFor(cfg.NativeHistogramMinBucketFactor),
 		sockets:   make(map[string]*http.Client), texts: make(map[string]bool),
 	}

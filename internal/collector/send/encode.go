@@ -34,7 +34,8 @@ type message interface {
 	One(series int, t int64, v float64)
 	Open(series int)
 	Sample(t int64, v float64)
-	Histogram(msg []byte)
+	Started(t, start int64, v float64)
+	Histogram(msg []byte, start int64)
 	Exemplar(t int64, v float64, labels []model.Label)
 	Close() (exemplars bool)
 	Finish() []byte
@@ -142,7 +143,7 @@ func (e *encoder) span(sp model.Span, now time.Time) {
 		defer e.rest(t, sp)
 	}
 	e.out.Target(e.labels)
-	if len(sp.Frames) == 1 && len(sp.Frames[0].Extras) == 0 {
+	if f := sp.Frames[0]; len(sp.Frames) == 1 && len(f.Extras) == 0 && f.Starts == nil {
 		e.page(sp, rules)
 		return
 	}
@@ -222,7 +223,8 @@ func (e *encoder) due(h unique.Handle[model.Family]) bool {
 	return true
 }
 
-// columns is the general case: some frames, or samples beside the values.
+// columns is the general case: some frames, samples beside the values, or start
+// timestamps.
 func (e *encoder) columns(sp model.Span, rules bool) {
 	e.cursors = e.cursors[:0]
 	for range sp.Frames {
@@ -256,7 +258,7 @@ func (e *encoder) series(sp model.Span, slot, first, last int) {
 			continue
 		}
 		if len(f.Extras) > 0 {
-			s.extras(e.extras(f, i, slot))
+			s.extras(f, e.extras(f, i, slot))
 		}
 		if slot >= len(f.Values) || model.IsAbsent(f.Values[slot]) {
 			continue
@@ -266,8 +268,7 @@ func (e *encoder) series(sp model.Span, slot, first, last int) {
 			at = f.Times[slot]
 		}
 		s.want(floats)
-		e.out.Sample(at, f.Values[slot])
-		e.counts.samples++
+		s.float(f, at, f.Values[slot])
 	}
 	s.close()
 }
@@ -320,14 +321,23 @@ func (s *series) want(c content) {
 	s.content = c
 }
 
-func (s *series) extras(list []model.Extra) {
+// float writes a sample. The end of a series has no start timestamp.
+func (s *series) float(f *model.Frame, at int64, v float64) {
+	if start := f.Start(s.slot, at); start != 0 && !model.IsStale(v) {
+		s.out.Started(at, start, v)
+	} else {
+		s.out.Sample(at, v)
+	}
+	s.counts.samples++
+}
+
+func (s *series) extras(f *model.Frame, list []model.Extra) {
 	for i := range list {
 		x := &list[i]
 		switch x.Kind {
 		case model.ExtraSample:
 			s.want(floats)
-			s.out.Sample(x.Time, x.Value)
-			s.counts.samples++
+			s.float(f, x.Time, x.Value)
 		case model.ExtraHistogram:
 			if !s.cfg.SendNativeHistograms {
 				s.counts.unwanted++
@@ -338,7 +348,7 @@ func (s *series) extras(list []model.Extra) {
 				continue
 			}
 			s.want(histograms)
-			s.out.Histogram(x.Histogram)
+			s.out.Histogram(x.Histogram, f.Start(s.slot, x.Time))
 			s.counts.histograms++
 		case model.ExtraExemplar:
 			if !s.cfg.SendExemplars {

@@ -19,7 +19,13 @@ import (
 func TestEncodeDoesNotAllocate(t *testing.T) {
 	cfg := config()
 	now := time.Now()
-	pages := batches(manyPages(t), 10_000)
+	all := manyPages(t)
+	starts := make(model.Starts, all[0].Shape().Slots())
+	for i := range starts {
+		starts[i] = all[0].Frames[0].Time - 1000
+	}
+	all[0].Frames[0].Starts = &starts
+	pages := batches(all, 10_000)
 	for _, rules := range []rewrite.Program{nil, {step(func(*labels.Builder, model.Family) bool { return true })}} {
 		cfg.Rewrite = rules
 		e := testEncoder(cfg)

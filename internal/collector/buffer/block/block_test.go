@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,6 +42,7 @@ func sameFrames(t testing.TB, want, got []*model.Frame, shape *model.Shape) {
 			}
 		}
 		sameTimes(t, w, g)
+		require.Equal(t, w.Starts, g.Starts)
 		require.Len(t, g.Extras, len(w.Extras), "frame %d", i)
 		for k := range w.Extras {
 			x, y := w.Extras[k], g.Extras[k]
@@ -214,12 +216,61 @@ func randomTimes(r *rand.Rand, f *model.Frame) []int64 {
 	return times
 }
 
+// withStarts gives frames start timestamps as targets have them, and not only so.
+func withStarts(r *rand.Rand, frames []*model.Frame) []*model.Frame {
+	var starts *model.Starts
+	for _, f := range frames {
+		switch r.IntN(8) {
+		case 0:
+			starts = nil
+		case 1:
+			list := make(model.Starts, r.IntN(len(f.Values)+1))
+			for i := range list {
+				list[i] = []int64{0, f.Time - 1000, f.Time, int64(r.Uint64())}[r.IntN(4)]
+			}
+			starts = &list
+		case 2:
+			if starts != nil {
+				same := slices.Clone(*starts)
+				starts = &same
+			}
+		}
+		f.Starts = starts
+	}
+	return frames
+}
+
 func TestRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	shape := shapeOf(100)
 	for range 1000 {
-		roundTrip(t, randomFrames(r, 1+r.IntN(MaxFrames), 1+r.IntN(100)), shape)
+		frames := randomFrames(r, 1+r.IntN(MaxFrames), 1+r.IntN(100))
+		roundTrip(t, frames, shape)
+		roundTrip(t, withStarts(r, frames), shape)
 	}
+}
+
+// TestStartsCostNothing: a block of frames with start timestamps that stand still is
+// hardly larger than one without, and its frames share them.
+func TestStartsCostNothing(t *testing.T) {
+	frames := pages["apiserver"]().frames(16)
+	shape := frames[15].Shape
+	plain := len(Encode(nil, frames))
+	starts := make(model.Starts, shape.Slots())
+	for i := range starts {
+		starts[i] = frames[0].Time - 3_600_000
+		if i%50 == 0 {
+			starts[i] += int64(i)
+		}
+	}
+	for _, f := range frames {
+		f.Starts = &starts
+	}
+	b := roundTrip(t, frames, shape)
+	require.Less(t, len(b)-plain, len(starts)/4, "of %d bytes", plain)
+	got, err := Decode(b, shape)
+	require.NoError(t, err)
+	require.Same(t, got[0].Starts, got[15].Starts)
 }
 
 func TestSpecialValues(t *testing.T) {
@@ -344,7 +395,7 @@ func TestMerge(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	shape := shapeOf(100)
 	for range 50 {
-		frames := randomFrames(r, MaxFrames, 100)
+		frames := withStarts(r, randomFrames(r, MaxFrames, 100))
 		var blocks [][]byte
 		for at := 0; at < len(frames); {
 			n := min(1+r.IntN(20), len(frames)-at)
@@ -493,7 +544,7 @@ func FuzzDecode(f *testing.F) {
 	r := rand.New(rand.NewPCG(11, 12))
 	for i := range 40 {
 		s := new(scratch)
-		s.encode(nil, randomFrames(r, 1+i%9, 1+i))
+		s.encode(nil, withStarts(r, randomFrames(r, 1+i%9, 1+i)))
 		f.Add(false, append([]byte(nil), s.payload...))
 		f.Add(true, s.encode(nil, randomFrames(r, 20, 40))[headerSize:])
 	}
@@ -530,6 +581,9 @@ func FuzzRoundTrip(f *testing.F) {
 				}
 				f.Values[s], values = math.Float64frombits(binary.LittleEndian.Uint64(values)), values[8:]
 			}
+		}
+		if seed%2 == 0 {
+			withStarts(r, frames)
 		}
 		roundTrip(t, frames, shape)
 	})

@@ -95,6 +95,7 @@ type decoder struct {
 	numbers, words       reader
 	owns                 reader
 	rest                 restReader
+	starts               reader
 	planes               [2 * 8]reader
 
 	// Of the tile that is being decoded: each slot's distances to the frames'
@@ -112,13 +113,13 @@ func (d *decoder) decode(s *scratch, b []byte, shape *model.Shape, a *arena) err
 	d.scratch, d.arena, d.limit = s, a, shape.Slots()
 	d.forms, d.widths, d.masks = reader{b: secs[secForms]}, reader{b: secs[secWidths]}, reader{b: secs[secMasks]}
 	d.numbers, d.words = reader{b: secs[secNumbers]}, reader{b: secs[secWords]}
-	d.owns, d.rest.b = reader{b: secs[secOwn]}, secs[secRest]
+	d.owns, d.rest.b, d.starts = reader{b: secs[secOwn]}, secs[secRest], reader{b: secs[secStarts]}
 	for i := range d.planes {
 		d.planes[i].b = secs[secPlanes+i]
 	}
 	head := reader{b: secs[secFrames]}
 	d.decodeFrames(&head, shape)
-	for _, err := range []error{head.end(), d.rest.end()} {
+	for _, err := range []error{head.end(), d.rest.end(), d.starts.end()} {
 		if err != nil {
 			return err
 		}
@@ -198,6 +199,9 @@ func (d *decoder) decodeFrames(head *reader, shape *model.Shape) {
 	d.frames = list
 	if len(d.rest.b) > 0 {
 		d.decodeExtras(head)
+	}
+	if len(d.starts.b) > 0 {
+		d.decodeStarts()
 	}
 }
 

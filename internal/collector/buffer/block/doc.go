@@ -47,6 +47,10 @@
 //	7 rest      extras, by frame
 //	8-15        planes of integers, lowest byte first
 //	16-23       planes of bits
+//	24 starts   per frame the start timestamps (uvarint): 0 none, 1 those of the frame
+//	            before, 2 + n: of n slots, each (varint) as the delta to the slot before's,
+//	            the first one's to the frame's time; the section is left out if no
+//	            frame has any
 //
 // Columns of times are numbered as they come. They hold distances to the frames'
 // times; column 0 has none and is not stored. A new one is stored by the delta

@@ -73,6 +73,9 @@ func (s *scratch) encodeFrames(frames []*model.Frame, slots int) {
 		}
 	}
 	s.section[secFrames] = b
+	if slices.ContainsFunc(frames, func(f *model.Frame) bool { return f.Starts != nil }) {
+		s.encodeStarts(frames)
+	}
 }
 
 // load takes m slots of all frames, transposed.

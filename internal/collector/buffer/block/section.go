@@ -44,7 +44,8 @@ const (
 	secRest
 	secPlanes
 	secBitPlanes = secPlanes + 8
-	sections     = secBitPlanes + 8
+	secStarts    = secBitPlanes + 8
+	sections     = secStarts + 1
 )
 
 // Exponents of ten are 0 to maxExponent; expBits says that the integers are the
