@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gogo/protobuf/proto"
-	"github.com/gogo/protobuf/types"
 	"github.com/prometheus/prometheus/model/labels"
 	dto "github.com/prometheus/prometheus/prompb/io/prometheus/client"
 	"github.com/stretchr/testify/require"
@@ -95,20 +93,29 @@ g 1
 	require.Equal(t, 12, r.scraped, "_created is a series")
 }
 
+// allocate makes what a field refers to, whose type is a package's that we do not use.
+func allocate[T any](field **T) *T {
+	*field = new(T)
+	return *field
+}
+
 func TestStartTimestampsOfProtobuf(t *testing.T) {
 	sp, c := startSpec(t, true), newCache(1, 1, "j")
-	at := func(sec int64) *types.Timestamp { return &types.Timestamp{Seconds: sec} }
 	encoded := func(sec int64) *page {
+		counter := &dto.Counter{Value: 1}
+		allocate(&counter.StartTimestamp).Seconds = sec
+		native := &dto.Histogram{
+			SampleCount: 1, SampleSum: 1, Schema: 1, ZeroThreshold: 1e-9,
+			PositiveSpan: []dto.BucketSpan{{Offset: 0, Length: 1}}, PositiveDelta: []int64{1},
+		}
+		allocate(&native.StartTimestamp).Seconds = sec + 1
 		var b bytes.Buffer
 		for _, f := range []*dto.MetricFamily{
-			{Name: "c", Type: dto.MetricType_COUNTER, Metric: []dto.Metric{{Counter: &dto.Counter{Value: 1, StartTimestamp: at(sec)}}}},
+			{Name: "c", Type: dto.MetricType_COUNTER, Metric: []dto.Metric{{Counter: counter}}},
 			{Name: "g", Type: dto.MetricType_GAUGE, Metric: []dto.Metric{{Gauge: &dto.Gauge{Value: 1}}}},
-			{Name: "h", Type: dto.MetricType_HISTOGRAM, Metric: []dto.Metric{{Histogram: &dto.Histogram{
-				SampleCount: 1, SampleSum: 1, Schema: 1, ZeroThreshold: 1e-9, StartTimestamp: at(sec + 1),
-				PositiveSpan: []dto.BucketSpan{{Offset: 0, Length: 1}}, PositiveDelta: []int64{1},
-			}}}},
+			{Name: "h", Type: dto.MetricType_HISTOGRAM, Metric: []dto.Metric{{Histogram: native}}},
 		} {
-			msg, err := proto.Marshal(f)
+			msg, err := f.Marshal()
 			require.NoError(t, err)
 			b.Write(append(binary.AppendUvarint(nil, uint64(len(msg))), msg...))
 		}
