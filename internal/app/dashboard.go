@@ -37,6 +37,8 @@ type DashboardConfig struct {
 	// Overview tells the home page about this installation.
 	Overview  func(context.Context) (dashboard.Overview, error)
 	Directory *directory.Directory
+	// Sources says what data sources may use.
+	Sources sources.Config
 	// Store has the boards, Workspaces the dashboard workspaces.
 	Store      *records.Store
 	Workspaces *workspaces.Service
@@ -114,7 +116,7 @@ func newGrafanaAPI(ctx context.Context, cfg DashboardConfig, people *dashboard.P
 	if err != nil {
 		return nil, nil, err
 	}
-	conns := sources.New(store, logger)
+	conns := sources.New(cfg.Sources, store, logger)
 	api, err := grafanaapi.New(grafanaapi.Config{
 		Version: version, Store: store, Identity: dashboard.Identity{People: people, Workspaces: cfg.Workspaces}, Sources: conns, Catalogue: boards,
 	}, logger)

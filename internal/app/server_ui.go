@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/mangru/mangru/internal/dashboard"
+	"github.com/mangru/mangru/internal/dashboard/sources"
 	"github.com/mangru/mangru/internal/server/workspace"
 )
 
@@ -22,6 +24,13 @@ type ServerUI struct {
 	// Without one, mails are files in the data directory.
 	SMTP     string `yaml:"smtp"`
 	MailFrom string `yaml:"mail_from"`
+	// OwnCredentials lets data sources be signed for with the AWS credentials of
+	// the server itself: whoever administers a dashboard workspace then reaches
+	// what the server may reach.
+	OwnCredentials bool `yaml:"own_credentials"`
+	// RefuseAddresses are networks that data sources may not be in, such as
+	// 127.0.0.0/8. Link-local and metadata addresses are refused always.
+	RefuseAddresses []netip.Prefix `yaml:"refuse_addresses"`
 	// MaxWorkspaces bounds the dashboard workspaces of an account. 0 means 100.
 	MaxWorkspaces int `yaml:"max_workspaces"`
 }
@@ -74,6 +83,7 @@ func (s *Server) OpenUI(ctx context.Context, opt UIOptions) (*Dashboard, error) 
 	}
 	d, err := NewDashboard(ctx, DashboardConfig{
 		Listen: c.Listen, People: PeopleConfig{Key: factors, URL: c.URL, Mail: mail}, Source: opt.Source, Overview: overview,
+		Sources:   sources.Config{OwnCredentials: c.OwnCredentials, Refuse: c.RefuseAddresses},
 		Directory: s.identity.people, Store: s.identity.boards, Workspaces: s.identity.spaces,
 	}, s.records, s.logger, s.registry)
 	if err != nil {

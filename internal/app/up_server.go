@@ -29,6 +29,7 @@ func (u *Up) newServer(ctx context.Context, reg *prometheus.Registry) (credentia
 	cfg := DefaultServerConfig()
 	cfg.Listen, cfg.Data, cfg.Region = u.cfg.Listen, u.cfg.DataDir, u.cfg.Region
 	cfg.UI.Listen, cfg.UI.URL, cfg.UI.SMTP, cfg.UI.MailFrom = u.cfg.UI, u.cfg.UIURL, u.cfg.SMTP, u.cfg.MailFrom
+	cfg.UI.OwnCredentials = true // whoever starts mangru up has them anyway
 	s, err := NewServer(ctx, cfg, ServerDeps{Logger: u.log, Registry: reg, DB: u.records})
 	if err != nil {
 		return credentials{}, err

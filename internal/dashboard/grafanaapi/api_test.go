@@ -71,7 +71,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	boards, err := catalogue.New(nil)
 	require.NoError(t, err)
-	conns := sources.New(store, slog.New(slog.DiscardHandler))
+	conns := sources.New(sources.Config{}, store, slog.New(slog.DiscardHandler))
 	t.Cleanup(conns.Close)
 	handler, err := grafanaapi.New(grafanaapi.Config{Version: "test", Store: store, Identity: identity{}, Sources: conns, Catalogue: boards}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	require.NoError(t, err)

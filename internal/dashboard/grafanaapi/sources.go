@@ -2,6 +2,7 @@ package grafanaapi
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -162,6 +163,9 @@ func (in *sourceCommand) check() error {
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return fail(http.StatusBadRequest, "Validation error, invalid URL: "+in.URL+": allowed are addresses that begin with http:// or https://")
 		}
+		if u.RawQuery != "" || u.Fragment != "" {
+			return fail(http.StatusBadRequest, "Validation error, invalid URL: "+in.URL+": a data source's URL ends with its path")
+		}
 		if u.User != nil {
 			return fail(http.StatusBadRequest, "Validation error, invalid URL: user and password belong into the fields for them, not into the URL")
 		}
@@ -240,7 +244,12 @@ func (a *api) checkSource(c *call) (any, error) {
 	}
 	text, err := a.Sources.Check(c.Context(), d)
 	if err != nil {
-		return reply{http.StatusBadRequest, map[string]any{"status": "ERROR", "message": err.Error()}}, nil //nolint:nilerr // it is the answer
+		out := map[string]any{"status": "ERROR", "message": err.Error()}
+		var known interface{ Advice() string }
+		if errors.As(err, &known) {
+			out["details"] = map[string]string{"advice": known.Advice()}
+		}
+		return reply{http.StatusBadRequest, out}, nil //nolint:nilerr // it is the answer
 	}
 	return map[string]any{"status": "OK", "message": text, "details": map[string]any{}}, nil
 }

@@ -34,8 +34,19 @@ type Secrets interface {
 	Secrets(d *records.DataSource) (map[string]string, error)
 }
 
+// Config says what data sources may use of the server.
+type Config struct {
+	// OwnCredentials lets data sources be signed for with the AWS credentials
+	// that the server itself has.
+	OwnCredentials bool
+	// Refuse are networks that no data source may be in, besides those that are
+	// always refused.
+	Refuse []netip.Prefix
+}
+
 // Sources keeps a connection pool for every data source.
 type Sources struct {
+	cfg     Config
 	secrets Secrets
 	log     *slog.Logger
 
@@ -52,8 +63,8 @@ type conn struct {
 }
 
 // New returns connections to the data sources whose secrets are given.
-func New(secrets Secrets, log *slog.Logger) *Sources {
-	return &Sources{secrets: secrets, log: log, conns: make(map[string]*conn)}
+func New(cfg Config, secrets Secrets, log *slog.Logger) *Sources {
+	return &Sources{cfg: cfg, secrets: secrets, log: log, conns: make(map[string]*conn)}
 }
 
 // maxConns bounds how many data sources are kept connected.
@@ -109,20 +120,20 @@ func (s *Sources) open(c *conn, d *records.DataSource) error {
 		return fmt.Errorf("field URL: found %q, allowed are addresses that begin with http:// or https://", d.URL)
 	}
 	c.idle = &http.Transport{
-		DialContext: (&net.Dialer{Timeout: 10 * time.Second, Control: refuseAddress}).DialContext, MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
+		DialContext: (&net.Dialer{Timeout: 10 * time.Second, Control: s.refuseAddress}).DialContext, MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
 		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 2 * time.Minute, ForceAttemptHTTP2: true, DisableCompression: true,
 	}
 	if c.idle.TLSClientConfig, err = tlsConfig(d, secrets); err != nil {
 		return err
 	}
 	c.transport = &authTransport{base: c.idle, d: d, secrets: secrets}
-	if d.Flag("sigV4Auth") || d.Type == "grafana-amazonprometheus-datasource" {
-		c.transport, err = signed(d, secrets, c.transport)
+	if isSigned(d) {
+		c.transport, err = s.signed(d, secrets, c.transport)
 	}
 	return err
 }
 
-func signed(d *records.DataSource, secrets map[string]string, base http.RoundTripper) (http.RoundTripper, error) {
+func (s *Sources) signed(d *records.DataSource, secrets map[string]string, base http.RoundTripper) (http.RoundTripper, error) {
 	cfg := sigv4.SignConfig{
 		Region: d.Text("sigV4Region"), Service: d.Text("sigV4Service", "sigv4Service"), Profile: d.Text("sigV4Profile"),
 		RoleARN: d.Text("sigV4AssumeRoleArn", "assumeRoleArn"), ExternalID: d.Text("sigV4ExternalId", "externalId"),
@@ -135,6 +146,10 @@ func signed(d *records.DataSource, secrets map[string]string, base http.RoundTri
 		if cfg.AccessKey == "" || cfg.SecretKey == "" {
 			return nil, errors.New("SigV4 with keys needs the secrets sigV4AccessKey and sigV4SecretKey")
 		}
+	} else if !s.cfg.OwnCredentials {
+		// Whoever administers a dashboard workspace must not become what the
+		// server itself is.
+		return nil, errors.New("SigV4 with the server's own credentials (default chain, profile, instance) is not allowed here: use access and secret key, or have the administrator set ui.own_credentials")
 	}
 	return sigv4.NewSigner(cfg, base)
 }
@@ -182,7 +197,7 @@ func (t *authTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // refuseAddress keeps connections away from addresses that answer anybody on
 // this machine with secrets: link-local ones (the metadata services of clouds)
 // and those that name no single host. It sees the address after resolution.
-func refuseAddress(_, address string, _ syscall.RawConn) error {
+func (s *Sources) refuseAddress(_, address string, _ syscall.RawConn) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
@@ -191,17 +206,54 @@ func refuseAddress(_, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return err
 	}
-	return CheckAddress(ip)
+	if err := CheckAddress(ip); err != nil {
+		return err
+	}
+	for _, p := range s.cfg.Refuse {
+		if p.Contains(ip.Unmap().WithZone("")) {
+			return &AddressError{ip, "the setting ui.refuse_addresses has it"}
+		}
+	}
+	return nil
+}
+
+// AddressError says that an address may not be called.
+type AddressError struct {
+	Address netip.Addr
+	Why     string
+}
+
+// Error implements error.
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("The address %s may not be called from here: %s.", e.Address, e.Why)
 }
 
 // CheckAddress says why an address may not be called, if so.
 func CheckAddress(ip netip.Addr) error {
-	ip = ip.Unmap().WithZone("")
+	ip = embedded(ip.Unmap().WithZone(""))
 	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || metadata[ip] {
-		return fmt.Errorf("the address %s may not be called from here: it is link-local, multicast or that of a metadata service", ip)
+		return &AddressError{ip, "it is link-local, multicast or that of a metadata service"}
 	}
 	return nil
 }
+
+// embedded is the IPv4 address inside an IPv6 one that gateways translate: NAT64
+// (64:ff9b::/96) and 6to4 (2002::/16).
+func embedded(ip netip.Addr) netip.Addr {
+	if !ip.Is6() {
+		return ip
+	}
+	b := ip.As16()
+	switch {
+	case nat64.Contains(ip):
+		return netip.AddrFrom4([4]byte(b[12:16]))
+	case b[0] == 0x20 && b[1] == 0x02:
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return ip
+}
+
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 var metadata = map[netip.Addr]bool{
 	netip.MustParseAddr("fd00:ec2::254"): true, netip.MustParseAddr("fd00:ec2::23"): true, netip.MustParseAddr("100.100.100.200"): true,
@@ -339,48 +391,6 @@ func (s *Sources) Query(ctx context.Context, d *records.DataSource, op string, f
 		err = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	}
 	return res.StatusCode, text, err
-}
-
-// Check asks the data source for 1+1, as Grafana's "Save & test" does, or an
-// alert manager for its status.
-func (s *Sources) Check(ctx context.Context, d *records.DataSource) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if d.Type == "alertmanager" {
-		return s.checkAlertmanager(ctx, d)
-	}
-	status, body, err := s.Query(ctx, d, "query", map[string]string{"query": "1+1", "time": "4"})
-	if err != nil {
-		return "", err
-	}
-	var reply struct{ Status, Error, Message string }
-	if err := json.Unmarshal(body, &reply); err != nil {
-		return "", fmt.Errorf("%d %s, and the body is not JSON: is the URL that of a Prometheus API, without /api/v1/query?", status, http.StatusText(status))
-	}
-	if reply.Status != "success" {
-		return "", fmt.Errorf("%d %s: %s", status, http.StatusText(status), reply.Error+reply.Message)
-	}
-	return "Successfully queried the Prometheus API.", nil
-}
-
-func (s *Sources) checkAlertmanager(ctx context.Context, d *records.DataSource) (string, error) {
-	c, err := s.connect(d)
-	if err != nil {
-		return "", err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.JoinPath("api/v2/status").String(), nil)
-	if err != nil {
-		return "", err
-	}
-	res, err := c.transport.RoundTrip(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the alert manager answered %s", res.Status)
-	}
-	return "Health check passed.", nil
 }
 
 func writeMessage(w http.ResponseWriter, status int, text string) {
