@@ -42,6 +42,9 @@ type DashboardConfig struct {
 	// Store has the boards, Workspaces the dashboard workspaces.
 	Store      *records.Store
 	Workspaces *workspaces.Service
+	// Providers and ConfigMaps bring boards that are kept elsewhere.
+	Providers  []provision.Provider
+	ConfigMaps *provision.ConfigMaps
 }
 
 // SignedSource is a workspace's query API with the key that signs requests to it.
@@ -61,6 +64,7 @@ type Dashboard struct {
 	server *httpserver.Server
 	store  *records.Store
 	conns  *sources.Sources
+	cfg    DashboardConfig
 	log    *slog.Logger
 }
 
@@ -88,7 +92,7 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 	if err != nil {
 		return nil, err
 	}
-	d := &Dashboard{people: people, mailer: who.mailer, url: who.cfg.URL, admin: admin, store: cfg.Store, conns: conns, log: logger}
+	d := &Dashboard{people: people, mailer: who.mailer, url: who.cfg.URL, admin: admin, store: cfg.Store, conns: conns, cfg: cfg, log: logger}
 	handler = who.handler(handler, d.URL, logger)
 	d.server, err = httpserver.New(httpserver.Config{
 		Name: "ui", Addr: cfg.Listen, LogLevel: slog.LevelDebug, Registerer: reg,
@@ -158,6 +162,12 @@ func (d *Dashboard) Run(ctx context.Context) error {
 	sweeping, stop := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	background.Go(func() { d.sweep(sweeping) })
+	for _, p := range d.cfg.Providers {
+		background.Go(func() { provision.Watch(sweeping, d.store, caller.DefaultWorkspace, p, d.log) })
+	}
+	if c := d.cfg.ConfigMaps; c != nil {
+		background.Go(func() { c.Watch(sweeping, d.store, caller.DefaultWorkspace, d.log) })
+	}
 	var lost error
 	background.Go(func() { lost = d.mailer.Run(sweeping) })
 	err := d.server.Run(ctx)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/mangru/mangru/internal/dashboard"
+	"github.com/mangru/mangru/internal/dashboard/provision"
 	"github.com/mangru/mangru/internal/dashboard/sources"
 	"github.com/mangru/mangru/internal/server/workspace"
 )
@@ -59,6 +60,9 @@ type UIOptions struct {
 	Source *SignedSource
 	// Watched says what the collector of this process watches.
 	Watched func() dashboard.Watched
+	// Providers and ConfigMaps bring boards to the default workspace.
+	Providers  []provision.Provider
+	ConfigMaps *provision.ConfigMaps
 }
 
 // OpenUI claims the address of the pages for people. The Server closes what it
@@ -85,6 +89,7 @@ func (s *Server) OpenUI(ctx context.Context, opt UIOptions) (*Dashboard, error) 
 		Listen: c.Listen, People: PeopleConfig{Key: factors, URL: c.URL, Mail: mail}, Source: opt.Source, Overview: overview,
 		Sources:   sources.Config{OwnCredentials: c.OwnCredentials, Refuse: c.RefuseAddresses},
 		Directory: s.identity.people, Store: s.identity.boards, Workspaces: s.identity.spaces,
+		Providers: opt.Providers, ConfigMaps: opt.ConfigMaps,
 	}, s.records, s.logger, s.registry)
 	if err != nil {
 		return nil, err

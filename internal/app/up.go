@@ -40,6 +40,9 @@ type UpConfig struct {
 	// SMTP is the mail server, MailFrom the sender. Without one, mails are files
 	// in the data directory.
 	SMTP, MailFrom string
+	// Dashboards is a directory of boards, or of Grafana's provisioning files;
+	// DashboardsLabel the label of ConfigMaps with boards. Empty for none.
+	Dashboards, DashboardsLabel string
 }
 
 func newUpCmd() *cobra.Command {
@@ -78,6 +81,8 @@ func newUpCmd() *cobra.Command {
 	f.StringVar(&cfg.UIURL, "ui-url", "", "URL of the dashboards as browsers reach them, for links in mails (default http:// and --ui)")
 	f.StringVar(&cfg.SMTP, "smtp", "", "mail server: smtp://USER@HOST:PORT (STARTTLS) or smtps://USER@HOST:PORT; its password in $"+smtpPasswordVariable+"\n(default: mails are files in the data directory)")
 	f.StringVar(&cfg.MailFrom, "mail-from", "", "sender of mails, such as no-reply@example.com")
+	f.StringVar(&cfg.Dashboards, "dashboards", "", "directory of dashboards to keep: *.json, directories are folders; or Grafana's provisioning/dashboards/*.yaml")
+	f.StringVar(&cfg.DashboardsLabel, "dashboards-label", "", "also keep the dashboards in ConfigMaps of the watched cluster with this label, usually grafana_dashboard")
 	f.StringVar(&cfg.Kubeconfig, "kubeconfig", "", "kubeconfig of the cluster to watch (default $KUBECONFIG, ~/.kube/config, or the pod's)")
 	f.StringVar(&cfg.ConfigFile, "config", "", "collector configuration to run instead of the built-in jobs")
 	f.DurationVar(&cfg.ScrapeInterval, "scrape-interval", 15*time.Second, "how often the built-in jobs scrape")
@@ -132,7 +137,12 @@ func NewUp(ctx context.Context, cfg UpConfig, logger *slog.Logger) (u *Up, err e
 	if err = u.newCollector(key, reg); err != nil {
 		return u, err
 	}
+	providers, maps, err := u.boardProviders()
+	if err != nil {
+		return u, err
+	}
 	u.dashboard, err = u.server.OpenUI(ctx, UIOptions{
+		Providers: providers, ConfigMaps: maps,
 		Source:  &SignedSource{Name: "default", URL: u.workspace.PrometheusEndpoint, Region: cfg.Region, Key: key},
 		Watched: u.watchedSource,
 	})

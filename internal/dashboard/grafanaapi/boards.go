@@ -95,7 +95,7 @@ func (a *api) boardMeta(c *call, b *records.Board) (map[string]any, error) {
 		"canAdmin": level >= records.Admin, "canStar": c.caller.Person != "", "isStarred": stars[b.UID],
 		"created": stamp(b.CreatedAt), "updated": stamp(b.UpdatedAt), "createdBy": b.CreatedBy, "updatedBy": b.UpdatedBy, "expires": "0001-01-01T00:00:00Z",
 		"folderId": 0, "folderUid": "", "folderTitle": "General", "folderUrl": "",
-		"provisioned": b.ProvisionedBy != "", "provisionedExternalId": b.Source,
+		"provisioned": b.ProvisionedBy != "" && !b.Editable, "provisionedExternalId": b.Source,
 		"annotationsPermissions": map[string]any{
 			"dashboard":    map[string]bool{"canAdd": level >= records.Edit, "canEdit": level >= records.Edit, "canDelete": level >= records.Edit},
 			"organization": map[string]bool{"canAdd": true, "canEdit": true, "canDelete": true},

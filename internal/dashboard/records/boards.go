@@ -31,10 +31,14 @@ type Board struct {
 	Data          json.RawMessage `bun:"type:text"`
 	ProvisionedBy string          // who keeps it up to date; empty for people
 	Source        string          // where the provisioner has it from
-	CreatedAt     int64
-	UpdatedAt     int64
-	CreatedBy     string
-	UpdatedBy     string
+	// Sum is that of the text the provisioner has; Editable lets people save it too.
+	Sum      string `bun:"provision_sum"`
+	Editable bool   `bun:"provision_editable"`
+
+	CreatedAt int64
+	UpdatedAt int64
+	CreatedBy string
+	UpdatedBy string
 }
 
 var notSlug = regexp.MustCompile(`[^\p{L}\p{N}]+`)
@@ -83,6 +87,10 @@ type SaveInput struct {
 	// ProvisionedBy and Source are set by provisioners, which may save what
 	// people may not.
 	ProvisionedBy, Source string
+	// Sum identifies the text a provisioner saves: the same one is not saved
+	// again. Editable lets people save the board too.
+	Sum      string
+	Editable bool
 	// Creator gets the right to administer a new board; 0 for none.
 	Creator int64
 }
@@ -161,14 +169,21 @@ func (s *Store) SaveBoard(ctx context.Context, ws string, in SaveInput) (*Board,
 		}
 		next := &Board{
 			WorkspaceID: ws, UID: h.UID, FolderUID: in.FolderUID, Title: h.Title, Tags: tags, Version: 1, GnetID: integer(h.GnetID),
-			ProvisionedBy: in.ProvisionedBy, Source: in.Source, UpdatedAt: s.millis(), UpdatedBy: in.By,
+			ProvisionedBy: in.ProvisionedBy, Source: in.Source, Sum: in.Sum, Editable: in.Editable, UpdatedAt: s.millis(), UpdatedBy: in.By,
 		}
 		saved = next
 		if old == nil {
 			return s.insertBoard(ctx, tx, next, in)
 		}
+		if provisionerHasIt(old, in) {
+			saved = old
+			return nil
+		}
 		if old.ProvisionedBy != "" && in.ProvisionedBy != old.ProvisionedBy {
-			return ErrProvisioned
+			if in.ProvisionedBy != "" || !old.Editable {
+				return ErrProvisioned
+			}
+			next.ProvisionedBy, next.Source, next.Sum, next.Editable = old.ProvisionedBy, old.Source, old.Sum, true
 		}
 		if !in.Overwrite && integer(h.Version) != old.Version {
 			return ErrVersionMismatch
@@ -179,6 +194,13 @@ func (s *Store) SaveBoard(ctx context.Context, ws string, in SaveInput) (*Board,
 		return nil
 	})
 	return saved, err
+}
+
+// provisionerHasIt reports whether a provisioner saved just this before, so that
+// what people changed since stays.
+func provisionerHasIt(old *Board, in SaveInput) bool {
+	return in.Sum != "" && in.ProvisionedBy == old.ProvisionedBy && in.Sum == old.Sum && in.Source == old.Source &&
+		in.Editable == old.Editable && in.FolderUID == old.FolderUID
 }
 
 // findReplaced returns the board that a save replaces, by number or by uid, or nil.
@@ -247,7 +269,7 @@ func (s *Store) updateBoard(ctx context.Context, tx bun.Tx, old, next *Board, in
 		return nil, err
 	}
 	same := bytes.Equal(data, old.Data) && next.FolderUID == old.FolderUID && next.UID == old.UID
-	if same && in.Message == "" && next.ProvisionedBy == old.ProvisionedBy {
+	if same && in.Message == "" && next.ProvisionedBy == old.ProvisionedBy && next.Sum == old.Sum && next.Editable == old.Editable {
 		return old, nil
 	}
 	next.Version++
