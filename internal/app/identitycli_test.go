@@ -260,6 +260,7 @@ func TestPolicyCommands(t *testing.T) {
 	require.Contains(t, out, "valid")
 	code, _, errs := runMain("policy", "check", "--trust", file)
 	require.Equal(t, 2, code, errs)
+	require.Contains(t, errs, file+":1:")
 }
 
 func TestProviderCommands(t *testing.T) {

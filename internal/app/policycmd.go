@@ -385,7 +385,11 @@ func newPolicyCheckCmd() *cobra.Command {
 				kind = policy.Trust
 			}
 			if _, err := policy.Parse([]byte(text), kind); err != nil {
-				return usagef("%s: %w", args[0], err)
+				file := args[0]
+				if at, ok := policy.PlaceOf([]byte(text), err); ok {
+					file += fmt.Sprintf(":%d:%d", at.Line, at.Column)
+				}
+				return usagef("%s: %w", file, err)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "The policy is valid.")
 			return err

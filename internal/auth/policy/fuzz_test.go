@@ -36,6 +36,10 @@ func FuzzParse(f *testing.F) {
 			require.True(t, errors.As(err, &m))
 			require.NotEmpty(t, m.Message)
 			require.Nil(t, d)
+			if at, ok := PlaceOf(doc, err); ok {
+				lines := strings.Split(string(doc), "\n")
+				require.LessOrEqual(t, at.Column, len(lines[at.Line-1])+1)
+			}
 			return
 		}
 		require.True(t, json.Valid(doc))
