@@ -17,6 +17,7 @@ const HomePage = lazy(() => import('./pages/home'));
 const BoardsPage = lazy(() => import('./pages/boards'));
 const BoardPage = lazy(() => import('./pages/board'));
 const ImportPage = lazy(() => import('./pages/import_board'));
+const AlertsPage = lazy(() => import('./pages/alerts'));
 const ExplorePage = lazy(() => import('./pages/explore'));
 
 export function App() {
@@ -50,6 +51,7 @@ function SignedIn() {
           <Route path="/dashboard/new" element={<BoardPage />} />
           <Route path="/dashboard/import" element={<ImportPage />} />
           <Route path="/explore" element={<ExplorePage />} />
+          <Route path="/alerts" element={<AlertsPage />} />
           <Route path="/account" element={<ProfilePage />} />
           <Route path="/people" element={<PeoplePage />} />
           <Route path="/d/:uid/:slug?" element={<BoardPage />} />

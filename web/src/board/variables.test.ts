@@ -62,7 +62,13 @@ describe('options', () => {
 
   it('reads custom lists', () => {
     expect(customOptions('a, b : 2,c\\,d')).toEqual([{ text: 'a', value: 'a' }, { text: 'b', value: '2' }, { text: 'c,d', value: 'c,d' }]);
+    expect(customOptions('Basic :  , Detailed : \\,transport')).toEqual([{ text: 'Basic', value: '' }, { text: 'Detailed', value: ',transport' }]);
   });
+});
+
+it('resolves a choice whose value is empty', async () => {
+  const [level] = await resolve([{ name: 'level', type: 'custom', query: 'Basic :  , Detailed : \\,transport', current: { text: 'Basic', value: '' } }], () => Promise.resolve([]));
+  expect(level).toMatchObject({ value: { value: '', text: 'Basic' } });
 });
 
 describe('chooseValue', () => {

@@ -222,14 +222,14 @@ export function chooseValue(
   return make(options[0] ? [options[0]] : []);
 }
 
-/** customOptions reads `a,b,c` and `text : value` pairs; a comma is escaped by a backslash. */
+/** customOptions reads `a,b,c` and `text : value` pairs, whose value may be empty; a comma is escaped by a backslash. */
 export function customOptions(query: string): VariableOption[] {
   return (query.match(/(?:\\,|[^,])+/g) ?? [])
-    .map((part) => part.replace(/\\,/g, ',').trim())
-    .filter((part) => part !== '')
+    .map((part) => part.replace(/\\,/g, ','))
+    .filter((part) => part.trim() !== '')
     .map((part) => {
-      const pair = /^\s*(.+?)\s+:\s+(.+?)\s*$/.exec(part);
-      return pair ? { text: pair[1] ?? '', value: pair[2] ?? '' } : { text: part, value: part };
+      const pair = /^\s*(.+)\s:\s(.*)$/.exec(part);
+      return pair ? { text: (pair[1] ?? '').trim(), value: (pair[2] ?? '').trim() } : { text: part.trim(), value: part.trim() };
     });
 }
 

@@ -13,6 +13,7 @@ const ENTRIES: { to: string; key: MessageKey; icon: IconName }[] = [
   { to: '/', key: 'nav.home', icon: 'home-alt' },
   { to: '/dashboards', key: 'nav.boards', icon: 'apps' },
   { to: '/explore', key: 'nav.explore', icon: 'compass' },
+  { to: '/alerts', key: 'nav.alerts', icon: 'bell' },
 ];
 
 export interface Crumb {

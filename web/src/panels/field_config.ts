@@ -6,6 +6,8 @@ import {
 
 const always = (_f: Field) => true;
 const numeric = (f: Field) => f.type === FieldType.number;
+/** The default label of axes is that of values, not of the time or the categories below them. */
+const value = (f: Field) => f.type !== FieldType.time && f.type !== FieldType.string;
 
 function item(id: string, process: FieldConfigPropertyItem['process'] = identityOverrideProcessor as never, shouldApply = always): FieldConfigPropertyItem {
   const custom = id.startsWith('custom.');
@@ -28,7 +30,7 @@ function text(value: unknown, context: FieldOverrideContext): string | undefined
 const CUSTOM = [
   'drawStyle', 'lineInterpolation', 'lineWidth', 'fillOpacity', 'gradientMode', 'lineStyle', 'barAlignment', 'barWidthFactor', 'barMaxWidth', 'pointSize',
   'showPoints', 'spanNulls', 'stacking', 'transform', 'fillBelowTo', 'fillColor', 'lineColor', 'pointColor', 'hideFrom', 'hideFrom.viz', 'hideFrom.legend', 'hideFrom.tooltip',
-  'axisPlacement', 'axisLabel', 'axisWidth', 'axisSoftMin', 'axisSoftMax', 'axisGridShow', 'axisColorMode', 'axisCenteredZero', 'axisBorderShow', 'scaleDistribution',
+  'axisPlacement', 'axisWidth', 'axisSoftMin', 'axisSoftMax', 'axisGridShow', 'axisColorMode', 'axisCenteredZero', 'axisBorderShow', 'scaleDistribution',
   'thresholdsStyle', 'align', 'width', 'minWidth', 'cellOptions', 'filterable', 'hidden', 'inspect', 'wrapText', 'wrapHeaderText', 'footer', 'neutral', 'insertNulls',
 ];
 
@@ -48,6 +50,7 @@ export const fieldRegistry = new FieldConfigOptionsRegistry(() => [
   item('color'),
   item('filterable'),
   item('description'),
+  item('custom.axisLabel', undefined, value),
   ...CUSTOM.map((id) => item(`custom.${id}`)),
 ]);
 

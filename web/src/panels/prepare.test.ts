@@ -42,6 +42,12 @@ it('applies units, overrides and custom options', () => {
   expect(b?.config.custom.axisPlacement).toBe('right');
 });
 
+it('labels the axis of values, not that of time', () => {
+  const p = panel({ fieldConfig: { defaults: { custom: { axisLabel: 'cores' } }, overrides: [] } });
+  const { frames } = applyOptions(p, [frame('x', {}, [1])], theme, 'utc', replace);
+  expect(frames[0]?.fields.map((f) => f.config.custom?.axisLabel)).toEqual([undefined, 'cores']);
+});
+
 it('joins, merges and organises, and names what it does not know', async () => {
   const table = (refId: string, value: number): DataFrame => ({
     refId, length: 1,

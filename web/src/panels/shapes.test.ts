@@ -87,6 +87,11 @@ describe('bars', () => {
     expect(layBars({ ...input, stacking: 'percent' }).map((b) => b.to - b.from)).toEqual([0.5, 1 / 6, -1 / 3].map((v) => expect.closeTo(v)));
     expect(layBars({ ...input, stacking: 'none' }).map((b) => b.start)).toEqual([0.05, 0.35, 0.65].map((v) => expect.closeTo(v)));
   });
+  it('draws no bar for a value without end', () => {
+    const series = [{ name: 'a', color: 'red', values: [Infinity, 2, null, NaN] }];
+    const bars = layBars({ categories: ['p', 'q', 'r', 's'], series, groupWidth: 1, barWidth: 1, stacking: 'percent' });
+    expect(bars.map((b) => [b.category, b.from, b.to])).toEqual([[1, 0, 1]]);
+  });
   it('ticks in round numbers', () => {
     expect(niceTicks(0, 0.97, 5)).toEqual([0, 0.2, 0.4, 0.6, 0.8, 1]);
     expect(niceTicks(-3, 12, 4)).toEqual([-5, 0, 5, 10, 15]);

@@ -2,7 +2,7 @@
 export const english = {
   'nav.home': 'Home',
   'nav.boards': 'Dashboards',
-  'nav.explore': 'Explore',
+  'nav.explore': 'Explore', 'nav.alerts': 'Alerts',
   'nav.main': 'Main',
   'nav.skip': 'Skip to content',
   'nav.light': 'Switch to light theme',

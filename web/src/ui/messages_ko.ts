@@ -4,7 +4,7 @@ import type { Messages } from './i18n';
 export const korean: Messages = {
   'nav.home': '홈',
   'nav.boards': '대시보드',
-  'nav.explore': '탐색',
+  'nav.explore': '탐색', 'nav.alerts': '경보',
   'nav.main': '주 메뉴',
   'nav.skip': '본문으로 건너뛰기',
   'nav.light': '밝은 테마로 전환',

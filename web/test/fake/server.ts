@@ -158,7 +158,7 @@ function json(res: ServerResponse, status: number, body: unknown, headers: Recor
   res.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body));
 }
 
-const dist = join(import.meta.dirname, '../../dist');
+const dist = process.env.MANGRU_DIST ?? join(import.meta.dirname, '../../dist');
 
 function file(path: string, res: ServerResponse): void {
   const wanted = join(dist, normalize(path));

@@ -141,16 +141,21 @@ function valuePlace(box: { x: number; y: number; width: number; height: number }
     : ({ x: box.x + box.width / 2, y: box.y - 4, textAnchor: 'middle' } as const);
 }
 
+/** drawable: a quantile beyond the last bucket is infinite, and no bar is that long. */
+function drawable(value: number | null | undefined): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
+}
+
 /** layBars works out each bar's stretch of values and its place along the categories, as a share of them all. */
 export function layBars(p: Pick<BarsProps, 'categories' | 'series' | 'stacking' | 'groupWidth' | 'barWidth' | 'edges'>): Bar[] {
   const n = Math.max(1, p.edges ? p.categories.length - 1 : p.categories.length);
   const bars: Bar[] = [];
   for (let c = 0; c < n; c++) {
-    const sum = p.series.reduce((t, s) => t + Math.abs(s.values[c] ?? 0), 0) || 1;
+    const sum = p.series.reduce((t, s) => t + (drawable(s.values[c]) ? Math.abs(s.values[c] ?? 0) : 0), 0) || 1;
     let [up, down] = [0, 0];
     p.series.forEach((s, i) => {
       const value = s.values[c];
-      if (value === null || value === undefined || Number.isNaN(value)) {
+      if (!drawable(value)) {
         return;
       }
       const shown = p.stacking === 'percent' ? value / sum : value;
