@@ -45,7 +45,7 @@ func testConfig(dir string) ServerConfig {
 	return cfg
 }
 
-func startServer(t *testing.T, cfg ServerConfig) *testServer {
+func startServer(t testing.TB, cfg ServerConfig) *testServer {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := NewServer(context.Background(), cfg, ServerDeps{Logger: logger})
@@ -71,12 +71,12 @@ func startServer(t *testing.T, cfg ServerConfig) *testServer {
 }
 
 // signed returns a request signed by the AWS SDK.
-func (s *testServer) signed(t *testing.T, method, path string, body []byte, change func(*http.Request)) *http.Request {
+func (s *testServer) signed(t testing.TB, method, path string, body []byte, change func(*http.Request)) *http.Request {
 	t.Helper()
 	return signedRequest(t, method, s.URL()+path, body, s.key, "aps", "us-east-1", time.Now(), change)
 }
 
-func signedRequest(t *testing.T, method, target string, body []byte, key iam.AccessKey, service, region string, at time.Time, change func(*http.Request)) *http.Request {
+func signedRequest(t testing.TB, method, target string, body []byte, key iam.AccessKey, service, region string, at time.Time, change func(*http.Request)) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest(method, target, bytes.NewReader(body))
 	require.NoError(t, err)
@@ -96,7 +96,7 @@ type reply struct {
 	body   string
 }
 
-func (s *testServer) do(t *testing.T, r *http.Request) reply {
+func (s *testServer) do(t testing.TB, r *http.Request) reply {
 	t.Helper()
 	res, err := s.client.Do(r)
 	require.NoError(t, err)
@@ -106,13 +106,13 @@ func (s *testServer) do(t *testing.T, r *http.Request) reply {
 	return reply{res.StatusCode, res.Header, string(b)}
 }
 
-func (s *testServer) call(t *testing.T, method, path, body string) reply {
+func (s *testServer) call(t testing.TB, method, path, body string) reply {
 	t.Helper()
 	return s.do(t, s.signed(t, method, path, []byte(body), nil))
 }
 
 // newWorkspace makes a workspace and waits until it takes samples.
-func (s *testServer) newWorkspace(t *testing.T, alias string) string {
+func (s *testServer) newWorkspace(t testing.TB, alias string) string {
 	t.Helper()
 	w, err := s.Workspaces().Ensure(context.Background(), s.Account(), alias)
 	require.NoError(t, err)
@@ -135,7 +135,7 @@ func oneSeries(name string, value float64, at time.Time) prompb.TimeSeries {
 	}
 }
 
-func (s *testServer) write(t *testing.T, ws string, body []byte) reply {
+func (s *testServer) write(t testing.TB, ws string, body []byte) reply {
 	t.Helper()
 	return s.do(t, s.signed(t, "POST", "/workspaces/"+ws+"/api/v1/remote_write", body, func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/x-protobuf")
@@ -144,7 +144,7 @@ func (s *testServer) write(t *testing.T, ws string, body []byte) reply {
 }
 
 // value returns the one value of an instant query, "" for none.
-func (s *testServer) value(t *testing.T, ws, promql string) string {
+func (s *testServer) value(t testing.TB, ws, promql string) string {
 	t.Helper()
 	res := s.call(t, "GET", "/workspaces/"+ws+"/api/v1/query?query="+url.QueryEscape(promql), "")
 	require.Equal(t, 200, res.status, res.body)
@@ -338,14 +338,17 @@ func TestServerKeepsEverythingOverRestart(t *testing.T) {
 	require.Equal(t, "5", s.value(t, ws, "kept"))
 }
 
-// TestServerProcess is not a test: it is the server that TestServerSurvivesKill
-// kills.
+// TestServerProcess is not a test: it is the server that others kill.
 func TestServerProcess(t *testing.T) {
 	dir := os.Getenv("MANGRU_TEST_SERVER_DIR")
 	if dir == "" {
-		t.Skip("run by TestServerSurvivesKill")
+		t.Skip("run by TestServerSurvivesKill and TestServerAudit")
 	}
-	s := startServer(t, testConfig(dir))
+	cfg := testConfig(dir)
+	if os.Getenv("MANGRU_TEST_SERVER_DISK") == "tiny" {
+		cfg.Store.MinFreeDisk = -1
+	}
+	s := startServer(t, cfg)
 	ws := s.newWorkspace(t, "default")
 	line, _ := json.Marshal(map[string]string{"url": s.URL(), "id": s.key.ID, "secret": s.key.Secret, "ws": ws})
 	tmp := filepath.Join(dir, "here.tmp")

@@ -18,6 +18,7 @@ import (
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
@@ -361,6 +362,12 @@ func differential(t *testing.T) (ours *fixture, theirs http.Handler, theirDB *st
 	ours, other := open(t, l, window), open(t, l, window)
 	ours.now = time.Now()
 	theirDB = other.db(t)
+	// Room for exemplars is made when one comes by the store's own appender, which
+	// Prometheus' handler goes around.
+	app := theirDB.Appender(t.Context())
+	_, err := app.AppendExemplar(0, labels.FromStrings("__name__", "none"), exemplar.Exemplar{})
+	require.Error(t, err)
+	require.NoError(t, app.Rollback())
 	return ours, prometheusHandler(theirDB), theirDB
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -91,6 +92,14 @@ func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.L
 	return a.take(a.Appender.AppendHistogramSTZeroSample(ref, l, t, st, h, fh))
 }
 
+// AppendExemplar implements storage.Appender.
+func (a *appender) AppendExemplar(ref storage.SeriesRef, l labels.Labels, e exemplar.Exemplar) (storage.SeriesRef, error) {
+	if err := a.db.growExemplars(); err != nil {
+		return 0, err
+	}
+	return a.Appender.AppendExemplar(ref, l, e)
+}
+
 // Commit implements storage.Appender.
 func (a *appender) Commit() error { return a.run(a.Appender.Commit, a.Rollback) }
 
@@ -113,6 +122,11 @@ type appenderV2 struct {
 
 // Append implements storage.AppenderV2.
 func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
+	if len(opts.Exemplars) > 0 {
+		if err := a.db.growExemplars(); err != nil {
+			return 0, err
+		}
+	}
 	return a.take(a.AppenderV2.Append(ref, l, st, t, v, h, fh, opts))
 }
 

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"math"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -108,4 +111,45 @@ func TestAddMetadataKeepsText(t *testing.T) {
 	require.True(t, h.SetMetadata("a", "counter", "text", ""))
 	require.True(t, h.AddMetadata("a", "gauge", "s"))
 	require.Equal(t, []string{"counter", "text", ""}, get())
+}
+
+// TestRoomForExemplars: there is none until one comes, and what came is there
+// after the next opening too.
+func TestRoomForExemplars(t *testing.T) {
+	s := open(t, Config{})
+	now := time.Now()
+	require.NoError(t, put(t, s, "a", now, 1))
+	h, err := s.AcquireWrite(bg, ws)
+	require.NoError(t, err)
+	require.Zero(t, h.room.Load())
+	series := labels.FromStrings("__name__", "a")
+	one := func(i int) exemplar.Exemplar {
+		return exemplar.Exemplar{Labels: labels.FromStrings("trace_id", strconv.Itoa(i)), Value: float64(i), Ts: now.UnixMilli() + int64(i)}
+	}
+	app := h.Appender(bg)
+	ref, err := app.Append(0, series, now.UnixMilli()+1, 1)
+	require.NoError(t, err)
+	_, err = app.AppendExemplar(ref, series, one(1))
+	require.NoError(t, err)
+	require.NoError(t, app.Commit())
+	v2 := h.AppenderV2(bg)
+	_, err = v2.Append(0, series, 0, now.UnixMilli()+2, 1, nil, nil, storage.AOptions{Exemplars: []exemplar.Exemplar{one(2)}})
+	require.NoError(t, err)
+	require.NoError(t, v2.Commit())
+	require.EqualValues(t, 10_000, h.room.Load())
+	require.NoError(t, s.Apply(bg, ws)) // takes nothing away
+	h.Release()
+	require.NoError(t, s.Close(bg))
+
+	s = open(t, Config{Dir: s.cfg.Dir})
+	h, err = s.AcquireRead(bg, ws)
+	require.NoError(t, err)
+	defer h.Release()
+	require.EqualValues(t, 10_000, h.room.Load())
+	q, err := h.ExemplarQuerier(bg)
+	require.NoError(t, err)
+	got, err := q.Select(0, math.MaxInt64, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "__name__", "a")})
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	require.Equal(t, []exemplar.Exemplar{one(1), one(2)}, got[0].Exemplars)
 }

@@ -26,7 +26,7 @@ const (
 	archiveFormat = 1
 	importPrefix  = "import-"
 	exportPrefix  = "export-"
-	blockRange    = 2 * time.Hour // that blocks are aligned to
+	blockRange    = 30 * time.Minute // that blocks are aligned to
 	maxManifest   = 64 << 20
 	metaName      = "meta.json"
 )

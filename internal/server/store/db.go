@@ -26,6 +26,9 @@ var ErrUnknownSeries = tsdb.ErrInvalidSample
 type DB struct {
 	*tsdb.DB
 	id       string
+	store    *Store
+	room     atomic.Int64 // for exemplars
+	growing  sync.Mutex   // held while the configuration is changed
 	registry *prometheus.Registry
 	stats    *tsdb.DBStats
 	failed   atomic.Bool // a commit failed: see Store.reopen
@@ -42,12 +45,18 @@ func (s *Store) open(id string) (*DB, error) {
 	opts := tsdb.DefaultOptions()
 	policy := s.policy(id)
 	opts.RetentionDuration, opts.MaxBytes = policy.Retention.Milliseconds(), policy.MaxBytes
+	// Memory is cut into blocks each half hour, and the log with it, so that what is
+	// to be read again after a crash stays below an hour.
+	opts.MinBlockDuration = blockRange.Milliseconds()
 	// Blocks grow up to a tenth of the retention, at most a month, as in
 	// Prometheus.
 	opts.MaxBlockDuration = max(min(policy.Retention/10, 31*24*time.Hour).Milliseconds(), opts.MinBlockDuration)
 	opts.OutOfOrderTimeWindow = s.cfg.OutOfOrderWindow.Milliseconds()
 	opts.WALCompression = compression.Snappy
-	opts.StripeSize = 1 << 12
+	// Stripes are paid for by every workspace that is open, and contended for by as
+	// many goroutines as there are processors.
+	opts.StripeSize = 1 << 9
+	opts.HeadChunksWriteBufferSize = 256 << 10   // 4 MiB are for one database, not a hundred
 	opts.BlockReloadInterval = s.cfg.blockReload // so that imports show soon
 	opts.EnableExemplarStorage = s.cfg.MaxExemplars > 0
 	opts.MaxExemplars = max(s.cfg.MaxExemplars, 0)
@@ -72,7 +81,12 @@ func (s *Store) open(id string) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("open workspace %s: the database has no metric %s", id, appendedSamples), db.Close())
 	}
 	logger.Info("workspace opened", "series", db.Head().NumSeries(), "took", time.Since(start).Round(time.Millisecond))
-	return &DB{DB: db, id: id, registry: reg, stats: stats, values: make(map[any]any), appended: appended}, nil
+	d := &DB{DB: db, id: id, store: s, registry: reg, stats: stats, values: make(map[any]any), appended: appended}
+	d.room.Store(opts.MaxExemplars)
+	if err := s.shrinkExemplars(context.Background(), d); err != nil {
+		return nil, errors.Join(fmt.Errorf("open workspace %s: %w", id, err), db.Close())
+	}
+	return d, nil
 }
 
 // close shuts the database and the values that others keep with it.

@@ -43,12 +43,12 @@ type Config struct {
 	// that there is nothing.
 	Policy func(workspaceID string) *Policy
 	// OutOfOrderWindow is how far behind the newest sample of the workspace a
-	// sample may be. Samples less than about an hour behind go where all go if
+	// sample may be. Samples less than a quarter of an hour behind go where all go if
 	// they are the newest of their series; the others cost more to take in, and
 	// nothing as long as there are none. So the default takes whatever a sender
 	// kept during an outage, and how much disorder inside a series is wanted is
 	// for the one who appends to say. Negative means none, and then series that
-	// fell an hour behind the others are refused too.
+	// fell a quarter of an hour behind the others are refused too.
 	OutOfOrderWindow time.Duration // 24h
 	// IdleTimeout is how long an unused workspace stays open.
 	IdleTimeout time.Duration // 1h
