@@ -14,7 +14,9 @@ FUZZTIME ?= 2000x
 export CGO_ENABLED := 0
 export GOFLAGS     := -trimpath
 
-.PHONY: help deps build run check test unit race fuzz bench bench-collector web-test conformance e2e cluster cluster-down clean
+IMAGE    ?= mangru:$(VERSION)
+
+.PHONY: help deps build image run check test unit race fuzz bench bench-collector web-test conformance e2e cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,18 +34,21 @@ web/dist/index.html: web/node_modules/.package-lock.json web/package.json $(shel
 build: web/dist/index.html ## build bin/mangru with the web UI in it
 	$(GO) build -tags embedui -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mangru
 
+image: build ## container image of bin/mangru, made without Docker: bin/mangru-image.tar (IMAGE=registry/mangru:v1)
+	$(GO) run ./deploy/image -binary $(BIN) -tag $(IMAGE) -o bin/mangru-image.tar
+
 run: build ## build, then watch this machine or your cluster: bin/mangru up
 	$(BIN) up
 
 check: web/node_modules/.package-lock.json ## format, vet, lint, import rules, and the UI's lint and types
-	@test -z "$$(gofmt -l cmd internal test web/*.go)" || { echo "not formatted (gofmt -w):"; gofmt -l cmd internal test web/*.go; exit 1; }
+	@test -z "$$(gofmt -l cmd internal deploy test web/*.go)" || { echo "not formatted (gofmt -w):"; gofmt -l cmd internal deploy test web/*.go; exit 1; }
 	$(GO) mod tidy -diff
 	$(LINT) run ./...
 	$(GO) test ./internal
 	cd web && npm run --silent lint
 
 unit: ## Go unit tests
-	$(GO) test ./cmd/... ./internal/... ./test/cluster/... ./test/bench/... ./test/differential/... ./test/fault/... ./web
+	$(GO) test ./cmd/... ./internal/... ./deploy/... ./test/cluster/... ./test/bench/... ./test/differential/... ./test/fault/... ./web
 
 race: ## Go unit tests under the race detector, but for the longest lists of inputs
 	CGO_ENABLED=1 $(GO) test -race -short ./internal/... ./test/cluster/...

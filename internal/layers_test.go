@@ -21,7 +21,7 @@ const module = "github.com/mangru/mangru/"
 var levels = map[string]int{
 	"model": 0, "telemetry": 0, "db": 0, "memory": 0, "inflate": 0, "auth/policy": 0, "awsquery": 0,
 	"rewrite": 1, "collector/discover/members": 1, "collector/buffer/block": 1, "collector/buffer/journal": 1,
-	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "auth/webidentity": 1, "audit": 1, "exporter/node": 1, "people/directory": 1, "people/signin": 1, "mail": 1,
+	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "auth/webidentity": 1, "audit": 1, "exporter/node": 1, "exporter/kube": 1, "people/directory": 1, "people/signin": 1, "mail": 1,
 	"collector/discover": 2, "collector/scrape": 2, "collector/buffer": 2, "collector/send": 2,
 	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
 	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
@@ -30,7 +30,8 @@ var levels = map[string]int{
 	"dashboard/workspaces": 1, "server/amgapi": 2,
 	"dashboard/caller": 1, "dashboard/records": 2, "dashboard/sources": 2, "dashboard/grafanaapi": 2, "dashboard/catalogue": 2, "dashboard/provision": 2, "server/query/engine": 1,
 	"dashboard": 2,
-	"app":       3,
+	"install":   2, "operator": 2, "doctor": 2,
+	"app": 3,
 }
 
 // sameLevel lists the imports inside a level that are meant, with the reason.
@@ -65,13 +66,16 @@ var sameLevel = map[string]string{
 // ownedBy lists outside packages that exactly one of ours, or one folder of
 // ours, may use, so that a change of library stays in one place.
 var ownedBy = map[string][]string{
-	"github.com/prometheus/prometheus/tsdb":       {"server/store", "server/ingest", "server/query", "server/query/engine", "server/rules"}, // query reads chunks and nothing else of it
-	"github.com/prometheus/prometheus/promql":     {"server/query", "server/query/engine", "server/rules"},
+	"github.com/prometheus/prometheus/tsdb":       {"server/store", "server/ingest", "server/query", "server/query/engine", "server/rules", "doctor"}, // query reads chunks and nothing else of it
+	"github.com/prometheus/prometheus/promql":     {"server/query", "server/query/engine", "server/rules", "doctor"},
 	"github.com/prometheus/prometheus/web/api/v1": {"server/query"},
 	"github.com/prometheus/prometheus/discovery":  {"collector/discover", "otelconf", "app"}, // app only prints their names
 	"github.com/prometheus/node_exporter":         {"exporter/node"},
 	"modernc.org/sqlite":                          {"db"},
-	"github.com/spf13/cobra":                      {"app"},
+	"github.com/spf13/cobra":                      {"app", "exporter/kube"}, // upstream hangs its flags on a command
+	"sigs.k8s.io/controller-runtime":              {"operator"},
+	"helm.sh/helm/v4":                             {"install"},
+	"k8s.io/kube-state-metrics/v2":                {"exporter/kube"},
 }
 
 func TestImports(t *testing.T) {

@@ -74,8 +74,8 @@ func newRootCmd() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{Code: exitUsage, Err: err} })
 	root.AddCommand(
-		newUpCmd(), newCollectorCmd(), newServerCmd(), newNodeExporterCmd(),
-		newCheckConfigCmd(), newLoginLinkCmd(),
+		newUpCmd(), newCollectorCmd(), newServerCmd(), newNodeExporterCmd(), newKubeStateMetricsCmd(),
+		newCheckConfigCmd(), newLoginLinkCmd(), newInstallCmd(), newUninstallCmd(), newOperatorCmd(), newDoctorCmd(),
 		newUserCmd(), newGroupCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(), newPersonCmd(),
 		newWorkspaceCmd(), newRulesCmd(),
 		newQueryCmd(), newCardinalityCmd(),

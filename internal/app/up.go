@@ -43,11 +43,16 @@ type UpConfig struct {
 	// Dashboards is a directory of boards, or of Grafana's provisioning files;
 	// DashboardsLabel the label of ConfigMaps with boards. Empty for none.
 	Dashboards, DashboardsLabel string
+	// Unwatched leaves the collector out: others write to the workspace.
+	Unwatched bool
+	// PublicURL is how callers reach the AWS-shaped APIs, if not at Listen.
+	PublicURL string
+	Site      Site
 }
 
 func newUpCmd() *cobra.Command {
 	var cfg UpConfig
-	var logLevel string
+	var logLevel, watch string
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Everything in one process: watch a cluster, or this machine, on a dashboard",
@@ -58,6 +63,13 @@ func newUpCmd() *cobra.Command {
 			began := time.Now()
 			if cfg.ScrapeInterval < time.Second {
 				return &ExitError{Code: exitUsage, Err: fmt.Errorf("--scrape-interval: found %s, allowed are 1s and more", cfg.ScrapeInterval)}
+			}
+			if watch != "auto" && watch != "none" {
+				return usagef("--watch: found %q, allowed are auto, none", watch)
+			}
+			cfg.Unwatched = watch == "none"
+			if err := cfg.Site.check(); err != nil {
+				return err
 			}
 			logger, err := telemetry.NewLogger(cmd.ErrOrStderr(), "text", logLevel)
 			if err != nil {
@@ -88,6 +100,11 @@ func newUpCmd() *cobra.Command {
 	f.DurationVar(&cfg.ScrapeInterval, "scrape-interval", 15*time.Second, "how often the built-in jobs scrape")
 	f.StringVar(&cfg.Region, "region", "us-east-1", "AWS region that the APIs answer for")
 	f.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error")
+	f.StringVar(&watch, "watch", "auto", "auto: collect from the cluster or machine that is found; none: collect nothing")
+	f.StringVar(&cfg.PublicURL, "public-url", "", "how callers reach the AWS-shaped APIs, if not at --listen")
+	f.StringVar(&cfg.Site.ConfigMap, "site", "", "in a pod: write the workspace and its addresses into this ConfigMap, NAMESPACE/NAME")
+	f.StringVar(&cfg.Site.Cluster, "cluster", "", "in a pod: register the cluster it runs in under this name")
+	f.StringArrayVar(&cfg.Site.PodRoles, "pod-role", nil, "in a pod: let a service account act as a role, ROLE=NAMESPACE/NAME:POLICY,POLICY")
 	return c
 }
 
@@ -102,6 +119,7 @@ type Up struct {
 	exporter  *httpserver.Server // nil where a cluster is watched
 	collector *Collector
 	dashboard *Dashboard
+	settler   *settler // nil where there is nothing to tell a cluster
 	unlock    func() error
 }
 
@@ -134,16 +152,19 @@ func NewUp(ctx context.Context, cfg UpConfig, logger *slog.Logger) (u *Up, err e
 	if err != nil {
 		return u, err
 	}
-	if err = u.newCollector(key, reg); err != nil {
-		return u, err
+	if !cfg.Unwatched {
+		if err = u.newCollector(key, reg); err != nil {
+			return u, err
+		}
 	}
+	u.settler = u.newSettler(key)
 	providers, maps, err := u.boardProviders()
 	if err != nil {
 		return u, err
 	}
 	u.dashboard, err = u.server.OpenUI(ctx, UIOptions{
 		Providers: providers, ConfigMaps: maps,
-		Source:  &SignedSource{Name: "default", URL: u.workspace.PrometheusEndpoint, Region: cfg.Region, Key: key},
+		Source:  &SignedSource{Name: "default", URL: u.localEndpoint(), Region: cfg.Region, Key: key},
 		Watched: u.watchedSource,
 	})
 	return u, err
@@ -151,7 +172,13 @@ func NewUp(ctx context.Context, cfg UpConfig, logger *slog.Logger) (u *Up, err e
 
 // Run works until ctx is done, then stops in the order of the data path.
 func (u *Up) Run(ctx context.Context) error {
-	stages := []stage{{"collector", u.collector.Run}}
+	var stages []stage
+	if u.collector != nil {
+		stages = append(stages, stage{"collector", u.collector.Run})
+	}
+	if u.settler != nil {
+		stages = append(stages, stage{"site", u.settler.Run})
+	}
 	if u.exporter != nil {
 		stages = append(stages, stage{"node exporter", u.exporter.Run})
 	}
@@ -239,6 +266,8 @@ func (u *Up) loadConfig() (*otelconf.Config, error) {
 // watchedSource tells the home page what is watched here.
 func (u *Up) watchedSource() dashboard.Watched {
 	switch {
+	case u.cfg.Unwatched:
+		return dashboard.Watched{Kind: "cluster", Name: u.cfg.Site.Cluster, Detail: "written by collectors elsewhere"}
 	case u.cfg.ConfigFile != "":
 		return dashboard.Watched{Kind: "config", Name: u.cfg.ConfigFile, Detail: "jobs of a collector configuration"}
 	case u.watched.isCluster():
@@ -263,6 +292,8 @@ func (u *Up) screen(ctx context.Context, w io.Writer, took time.Duration) error 
 	}
 	watching := "this machine (no kubeconfig found)"
 	switch {
+	case u.cfg.Unwatched:
+		watching = "nothing by itself (--watch none)"
 	case u.cfg.ConfigFile != "":
 		watching = "the jobs of " + u.cfg.ConfigFile
 	case u.watched.inPod:

@@ -29,7 +29,11 @@ func (u *Up) newServer(ctx context.Context, reg *prometheus.Registry) (credentia
 	cfg := DefaultServerConfig()
 	cfg.Listen, cfg.Data, cfg.Region = u.cfg.Listen, u.cfg.DataDir, u.cfg.Region
 	cfg.UI.Listen, cfg.UI.URL, cfg.UI.SMTP, cfg.UI.MailFrom = u.cfg.UI, u.cfg.UIURL, u.cfg.SMTP, u.cfg.MailFrom
-	cfg.UI.OwnCredentials = true // whoever starts mangru up has them anyway
+	cfg.UI.OwnCredentials = !u.cfg.Unwatched // whoever starts mangru up on a machine has them anyway
+	cfg.PublicURL = u.cfg.PublicURL
+	if err := cfg.Validate(); err != nil {
+		return credentials{}, &ExitError{Code: exitUsage, Err: err}
+	}
 	s, err := NewServer(ctx, cfg, ServerDeps{Logger: u.log, Registry: reg, DB: u.records})
 	if err != nil {
 		return credentials{}, err
@@ -76,6 +80,12 @@ func (u *Up) ensureWorkspace(ctx context.Context) error {
 	}
 	u.workspace = u.server.describe(w)
 	return nil
+}
+
+// localEndpoint is the workspace's data plane as this process reaches it: the
+// public address may lead through a proxy, or not be there yet.
+func (u *Up) localEndpoint() string {
+	return "http://" + reachable(u.server.Addr().String()) + "/workspaces/" + u.workspace.ID + "/"
 }
 
 // newCollector opens the collector, writing to this process' own workspace

@@ -156,8 +156,14 @@ func (c *Cluster) LoadImage(ctx context.Context, img Image) error {
 	if err := errors.Join(f.Close(), saveArchive(f.Name(), []Image{img})); err != nil {
 		return err
 	}
+	return c.LoadArchive(ctx, f.Name())
+}
+
+// LoadArchive loads the images of an archive, as docker save or an OCI layout
+// in a tar, into every real node.
+func (c *Cluster) LoadArchive(ctx context.Context, file string) error {
 	for _, n := range c.Nodes() {
-		if err := c.state.loadArchive(ctx, n.Name, f.Name()); err != nil {
+		if err := c.state.loadArchive(ctx, n.Name, file); err != nil {
 			return err
 		}
 	}

@@ -31,6 +31,7 @@ const usage = `usage: cluster COMMAND
   addons                           kube-state-metrics, node-exporter and the shop, after 'up --no-addons'
   image TAG BINARY [FILE[:PATH]...]
                                    make an image of local files and load it into every node
+  load ARCHIVE                     load the images of an archive (docker save, OCI) into every node
   node NAME COMMAND...             run a command on a node, e.g. node node-1 ps ax
   exec-control COMMAND...          run a command in the control plane's network, where pods can call it
   packages                         print the distribution's packages that are needed
@@ -99,7 +100,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case "packages":
 		_, err := fmt.Fprintln(out, strings.Join(cluster.Packages(), " "))
 		return err
-	case "status", "kubeconfig", "kubectl", "addons", "image", "node", "exec-control":
+	case "status", "kubeconfig", "kubectl", "addons", "image", "load", "node", "exec-control":
 		c, err := cluster.Open(opts)
 		if cluster.IsDown(err) {
 			return fmt.Errorf("%w; start one with: cluster up", err)
@@ -150,6 +151,8 @@ func use(ctx context.Context, c *cluster.Cluster, command string, args []string,
 		return c.InstallAddons(ctx)
 	case command == "image" && len(args) >= 2:
 		return c.LoadImage(ctx, cluster.Image{Tag: args[0], Binary: args[1], Files: args[2:]})
+	case command == "load" && len(args) == 1:
+		return c.LoadArchive(ctx, args[0])
 	case command == "node" && len(args) >= 2:
 		cmd, err := c.NodeCommand(ctx, args[0], args[1], args[2:]...)
 		if err != nil {
