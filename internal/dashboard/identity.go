@@ -84,7 +84,8 @@ func (i Identity) Caller(r *http.Request) (caller.Caller, error) {
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	c := caller.Caller{Workspace: ws.Key, Person: s.User.ID, Login: s.User.UserName, Name: s.User.Shown(), Email: s.User.Email(), Role: role, CSRFToken: s.CSRFToken}
+	c := caller.Caller{Workspace: ws.Key, Person: s.User.ID, Login: s.User.UserName, Name: s.User.Shown(), Email: s.User.Email(), Role: role, CSRFToken: s.CSRFToken,
+		Administrator: s.User.Administrator}
 	if !ws.Default() {
 		c.WorkspaceName = ws.Name
 	}

@@ -2,6 +2,7 @@
 import { lazy, Suspense, useEffect, useMemo, useState, type ReactNode } from 'react';
 import { BrowserRouter, Navigate, Route, Routes, useLocation, useNavigate } from 'react-router';
 import { fetchUser } from './data/api';
+import { basename } from './data/base';
 import { ApiError, setSignedOutHandler } from './data/http';
 import { SessionContext, type Session } from './pages/session';
 import { Shell } from './pages/shell';
@@ -13,6 +14,12 @@ const AcceptPage = lazy(() => import('./people/accept').then((m) => ({ default: 
 const VerifyPage = lazy(() => import('./people/accept').then((m) => ({ default: m.VerifyPage })));
 const ProfilePage = lazy(() => import('./people/profile'));
 const PeoplePage = lazy(() => import('./people/people'));
+const WorkspacesPage = lazy(() => import('./people/workspaces'));
+const WorkspacePage = lazy(() => import('./people/workspace'));
+const NoAccessPage = lazy(() => import('./people/noaccess'));
+const DataSourcesPage = lazy(() => import('./people/datasources'));
+const NewDataSourcePage = lazy(() => import('./people/datasources').then((m) => ({ default: m.NewDataSourcePage })));
+const DataSourcePage = lazy(() => import('./people/datasource'));
 const HomePage = lazy(() => import('./pages/home'));
 const BoardsPage = lazy(() => import('./pages/boards'));
 const BoardPage = lazy(() => import('./pages/board'));
@@ -25,7 +32,7 @@ export function App() {
     <I18nProvider>
       <ThemeProvider>
         <ErrorBoundaryAlert style="page">
-          <BrowserRouter>
+          <BrowserRouter basename={basename}>
             <Suspense fallback={null}>
               <Routes>
                 <Route path="/login" element={<SignInPage />} />
@@ -54,6 +61,11 @@ function SignedIn() {
           <Route path="/alerts" element={<AlertsPage />} />
           <Route path="/account" element={<ProfilePage />} />
           <Route path="/people" element={<PeoplePage />} />
+          <Route path="/workspaces" element={<WorkspacesPage />} />
+          <Route path="/workspaces/:id" element={<WorkspacePage />} />
+          <Route path="/datasources" element={<DataSourcesPage />} />
+          <Route path="/datasources/new" element={<NewDataSourcePage />} />
+          <Route path="/datasources/edit/:uid" element={<DataSourcePage />} />
           <Route path="/d/:uid/:slug?" element={<BoardPage />} />
           <Route path="/d-solo/:uid/:slug?" element={<Navigate to="/dashboards" replace />} />
           <Route path="*" element={<NotFound />} />
@@ -81,6 +93,13 @@ function Gate({ children }: { children: ReactNode }) {
   );
   if (signedOut || (user.error instanceof ApiError && user.error.status === 401)) {
     return <Navigate to={`/login?redirectTo=${encodeURIComponent(wanted)}`} replace />;
+  }
+  if (user.error instanceof ApiError && user.error.type === 'no-access') {
+    return (
+      <Suspense fallback={<Loading />}>
+        <NoAccessPage />
+      </Suspense>
+    );
   }
   if (session) {
     return <SessionContext.Provider value={session}>{children}</SessionContext.Provider>;

@@ -88,6 +88,9 @@ type Caller struct {
 	// Teams are the numbers of the workspace's teams that the caller is in. The
 	// API fills them in.
 	Teams []int64
+	// Administrator says that the person administers the installation: people
+	// and workspaces. It gives no right inside a workspace.
+	Administrator bool
 	// CSRFToken must come back with every request that changes something. It is
 	// empty where the proof is not a cookie, and browsers so do not send it unasked.
 	CSRFToken string

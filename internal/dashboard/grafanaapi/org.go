@@ -292,7 +292,7 @@ func (a *api) user(c *call) (any, error) {
 	}
 	out := profile(u)
 	// Our own pages read the role, the workspace and the anti-forgery token from here.
-	out["orgRole"], out["csrfToken"], out["workspace"] = who.Role, who.CSRFToken, c.ws
+	out["orgRole"], out["csrfToken"], out["workspace"], out["administrator"] = who.Role, who.CSRFToken, c.ws, who.Administrator
 	return out, nil
 }
 

@@ -8,6 +8,8 @@ export interface User {
   name: string;
   email: string;
   orgRole: string;
+  /** administrator says that the person administers the installation. */
+  administrator?: boolean;
   csrfToken: string;
 }
 

@@ -1,15 +1,20 @@
 /** HTTP to the server this page came from: JSON, the anti-forgery header, and errors that say what went wrong. */
 
+import { apiPath } from './base';
+
 /** ApiError is an answer that was not a success; its message is the server's own sentence. */
 export class ApiError extends Error {
   readonly status: number;
   readonly type: string;
+  /** What to do about it, where the server said so. */
+  readonly advice: string;
 
-  constructor(status: number, message: string, type = '') {
+  constructor(status: number, message: string, type = '', advice = '') {
     super(message);
     this.name = 'ApiError';
     this.status = status;
     this.type = type;
+    this.advice = advice;
   }
 }
 
@@ -52,7 +57,7 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
   }
   let response: Response;
   try {
-    response = await fetch(path, { method, headers, body, signal: options.signal, credentials: 'same-origin' });
+    response = await fetch(apiPath(path), { method, headers, body, signal: options.signal, credentials: 'same-origin' });
   } catch (err) {
     options.signal?.throwIfAborted();
     throw new ApiError(0, `The server cannot be reached (${err instanceof Error ? err.message : String(err)}).`, 'network');
@@ -81,10 +86,10 @@ function parse(text: string): unknown {
 
 function errorOf(status: number, body: unknown, text: string): ApiError {
   if (typeof body === 'object' && body !== null) {
-    const b = body as { error?: unknown; message?: unknown; errorType?: unknown };
+    const b = body as { error?: unknown; message?: unknown; errorType?: unknown; details?: { advice?: unknown } };
     const message = typeof b.error === 'string' ? b.error : typeof b.message === 'string' ? b.message : '';
     if (message !== '') {
-      return new ApiError(status, message, typeof b.errorType === 'string' ? b.errorType : '');
+      return new ApiError(status, message, typeof b.errorType === 'string' ? b.errorType : '', typeof b.details?.advice === 'string' ? b.details.advice : '');
     }
   }
   const line = text.split('\n')[0]?.slice(0, 200) ?? '';

@@ -4,6 +4,7 @@ import type { GrafanaTheme2 } from '@grafana/data';
 import { useContext, type ReactNode } from 'react';
 import { Link, NavLink, useLocation } from 'react-router';
 import { logout } from '../data/api';
+import { basename } from '../data/base';
 import { Icon, IconButton, LinkButton, useLanguage, useStyles2, useT, useThemeMode, type IconName, type MessageKey } from '../ui';
 import { useTexts } from '../people/messages';
 import { useDocumentTitle } from '../ui/hooks';
@@ -31,6 +32,8 @@ export function Shell({ crumbs, tools, children }: Props) {
   const t = useT();
   const styles = useStyles2(getStyles);
   const { pathname } = useLocation();
+  const { t: people } = useTexts();
+  const session = useContext(SessionContext);
   useDocumentTitle(crumbs.map((c) => c.text).slice(-1)[0] ?? '');
   return (
     <div className={styles.page}>
@@ -63,6 +66,12 @@ export function Shell({ crumbs, tools, children }: Props) {
               <span>{t(e.key)}</span>
             </NavLink>
           ))}
+          {session?.user.orgRole === 'Admin' && (
+            <NavLink to="/datasources" className={({ isActive }) => `${styles.entry} ${isActive ? styles.active : ''}`}>
+              <Icon name="database" size="lg" />
+              <span>{people('sources')}</span>
+            </NavLink>
+          )}
         </nav>
         <main id="content" className={styles.main} tabIndex={-1}>
           {children}
@@ -85,11 +94,12 @@ function Personal() {
         {t('nav.language')}
       </button>
       <IconButton name="palette" size="lg" tooltip={t(mode === 'dark' ? 'nav.light' : 'nav.dark')} onClick={toggle} />
-      {session?.user.orgRole === 'Admin' && (
-        <LinkButton href="/people" icon="users-alt" size="sm" fill="text" variant="secondary" tooltip={people('people')} aria-label={people('people')} />
+      <LinkButton href={`${basename}/workspaces`} icon="layer-group" size="sm" fill="text" variant="secondary" tooltip={people('workspaces')} aria-label={people('workspaces')} />
+      {session?.user.administrator && (
+        <LinkButton href={`${basename}/people`} icon="users-alt" size="sm" fill="text" variant="secondary" tooltip={people('people')} aria-label={people('people')} />
       )}
       {session && (
-        <LinkButton href="/account" icon="user" size="sm" fill="text" variant="secondary" tooltip={people('account')} aria-label={people('account')} />
+        <LinkButton href={`${basename}/account`} icon="user" size="sm" fill="text" variant="secondary" tooltip={people('account')} aria-label={people('account')} />
       )}
       {session && (
         <IconButton

@@ -1,4 +1,5 @@
 /** The pages behind the links of mails: choose a password, verify an address. */
+import { basename } from '../data/base';
 import { useEffect, useState } from 'react';
 import { useNavigate } from 'react-router';
 import { Alert, Button, LinkButton, Spinner } from '../ui';
@@ -41,7 +42,7 @@ export function AcceptPage() {
       {failure !== null ? (
         <>
           <Alert severity="error" title={problem(failure)} />
-          <LinkButton href="/login" fill="text">
+          <LinkButton href={`${basename}/login`} fill="text">
             {t('back')}
           </LinkButton>
         </>
@@ -78,7 +79,7 @@ export function VerifyPage() {
       {email !== '' ? (
         <>
           <p role="status">{t('verified', { email })}</p>
-          <LinkButton href="/">{t('toPortal')}</LinkButton>
+          <LinkButton href={`${basename}/`}>{t('toPortal')}</LinkButton>
         </>
       ) : (
         <form onSubmit={form.submit}>

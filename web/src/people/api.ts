@@ -93,3 +93,43 @@ export const invite = (id: string) => call<Sent>('POST', `/users/${id}/invitatio
 export const sendVerification = (id: string) => call<Sent>('POST', `/users/${id}/verification`);
 export const oneTimePassword = (id: string) => call<{ password: string }>('POST', `/users/${id}/one-time-password`);
 export const changePerson = (id: string, change: { disabled?: boolean; administrator?: boolean }) => call<Person>('PATCH', `/users/${id}`, change);
+
+export type WorkspaceRole = 'VIEWER' | 'EDITOR' | 'ADMIN';
+
+export interface Subject {
+  id: string;
+  type: 'SSO_USER' | 'SSO_GROUP';
+}
+
+export interface Assignment extends Subject {
+  role: WorkspaceRole;
+  /** Empty for who is not in the directory any more. */
+  name: string;
+  login?: string;
+}
+
+export interface DashboardWorkspace {
+  id: string;
+  name: string;
+  description: string;
+  url: string;
+  default: boolean;
+  status: string;
+  providers: string[];
+  dataSources: string[];
+  baseRole: string;
+  grafanaVersion: string;
+  created: string;
+  /** One's own, in the list of one's own. */
+  role?: string;
+  permissions?: Assignment[];
+}
+
+export const fetchMyWorkspaces = () => call<DashboardWorkspace[]>('GET', '/me/workspaces');
+export const fetchWorkspaces = () => call<{ workspaces: DashboardWorkspace[]; next: string }>('GET', '/workspaces');
+export const fetchWorkspace = (id: string) => call<DashboardWorkspace>('GET', `/workspaces/${id}`);
+export const createWorkspace = (w: { name: string; description: string; providers: string[]; dataSources: string[] }) => call<DashboardWorkspace>('POST', '/workspaces', w);
+export const deleteWorkspace = (id: string) => call<unknown>('DELETE', `/workspaces/${id}`);
+export const grantRole = (id: string, role: WorkspaceRole, users: Subject[]) => call<unknown>('POST', `/workspaces/${id}/permissions`, { role, users });
+export const revokeRole = (id: string, role: WorkspaceRole, users: Subject[]) => call<unknown>('POST', `/workspaces/${id}/revocations`, { role, users });
+export const fetchGroups = () => call<{ groups: { id: string; name: string }[]; next: string }>('GET', '/groups');

@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'react';
 import { useNavigate } from 'react-router';
 import { loginWithLink } from '../data/api';
+import { basename } from '../data/base';
 import { wantedPage } from '../pages/session';
 import { Button, Spinner } from '../ui';
 import { forgot, sendCode, signIn, type Progress } from './api';
@@ -17,6 +18,7 @@ export default function SignInPage() {
   const navigate = useNavigate();
   const [step, setStep] = useState<Progress | null>(null);
   const [forgetting, setForgetting] = useState(false);
+  const [chosen, setChosen] = useState(basename === '');
   const [link, setLink] = useState(() => unused);
   const follow = (p: Progress) => {
     if (p.next === 'done') {
@@ -47,10 +49,25 @@ export default function SignInPage() {
       </Frame>
     );
   }
+  if (!chosen && link === '') {
+    return <WorkspaceDoor onChosen={() => setChosen(true)} />;
+  }
   if (forgetting) {
     return <ForgotForm onBack={() => setForgetting(false)} />;
   }
   return <PasswordForm link={link} onLinkUsed={() => setLink('')} onProgress={follow} onForgot={() => setForgetting(true)} />;
+}
+
+/** A workspace names what one signs in with before it asks for anything. */
+function WorkspaceDoor({ onChosen }: { onChosen: () => void }) {
+  const { t } = useTexts();
+  return (
+    <Frame title={t('workspaceTitle')}>
+      <Button onClick={onChosen} autoFocus>
+        {t('withCenter')}
+      </Button>
+    </Frame>
+  );
 }
 
 function PasswordForm({ link, onLinkUsed, onProgress, onForgot }: { link: string; onLinkUsed: () => void; onProgress: (p: Progress) => void; onForgot: () => void }) {

@@ -82,7 +82,7 @@ async function api(req: IncomingMessage, res: ServerResponse, url: URL, form: UR
   }
   switch (path) {
     case '/api/user':
-      return json(res, 200, { id: 1, login: 'admin', name: 'Administrator', email: 'admin@localhost', orgRole: 'Admin', csrfToken: CSRF });
+      return json(res, 200, { id: 1, login: 'admin', name: 'Administrator', email: 'admin@localhost', orgRole: 'Admin', administrator: true, csrfToken: CSRF });
     case '/api/logout':
       return json(res, 200, {}, { 'Set-Cookie': 'mangru_session=; Path=/; Max-Age=0' });
     case '/api/health':
