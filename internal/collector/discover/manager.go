@@ -19,6 +19,13 @@ import (
 	"github.com/mangru/mangru/internal/otelconf"
 )
 
+// longestDelay is the longest that news of a discovery waits for more. Prometheus
+// lets it be five seconds, where more may come all the time: a fresh collector, whose
+// discoveries answer one after the other, would begin as much later, and replicas
+// would differ by as much in what they know. Lists are made anew in a few
+// milliseconds for a thousand targets.
+const longestDelay = time.Second
+
 // State is the latest outcome of discovery.
 type State struct {
 	Jobs       []Job
@@ -85,7 +92,7 @@ func New(apply func([]Job), reg prometheus.Registerer, log *slog.Logger) (*Manag
 		log: log, apply: apply, ctx: ctx, cancel: cancel, problems: newProblems(log), woken: make(chan struct{}, 1),
 		builders: make(map[string]*jobTargets), reported: make(map[string]bool),
 	}
-	m.manager = discovery.NewManager(ctx, log, reg, sd, discovery.Name("scrape"))
+	m.manager = discovery.NewManager(ctx, log, reg, sd, discovery.Name("scrape"), discovery.Updatert(longestDelay))
 	if m.manager == nil {
 		cancel()
 		return nil, fmt.Errorf("service discovery could not register its metrics")

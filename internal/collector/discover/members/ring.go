@@ -134,16 +134,6 @@ func (r *Ring) owns(name string, now time.Time) bool {
 	return false
 }
 
-// ownedOnlyBy reports whether nobody else owns anything at now or later.
-func (r *Ring) ownedOnlyBy(name string, now time.Time) bool {
-	for i := r.at(now); i < len(r.epochs); i++ {
-		if slices.ContainsFunc(r.epochs[i].members, func(m member) bool { return m.name != name }) {
-			return false
-		}
-	}
-	return true
-}
-
 func (r *Ring) equal(other *Ring) bool {
 	return slices.EqualFunc(r.epochs, other.epochs, func(a, b epoch) bool {
 		return a.from.Equal(b.from) && slices.Equal(a.members, b.members)

@@ -255,7 +255,7 @@ func (t *table) standIn(at time.Time) (first *entry) {
 		return cmp.Or(cmp.Compare(classA, classB), leftB.Compare(leftA), a.created.Compare(b.created), cmp.Compare(a.name, b.name)) < 0
 	}
 	for _, e := range t.pods {
-		if !e.limit.IsZero() && !at.Before(e.limit) {
+		if !e.limit.IsZero() && !at.Before(e.limit) || t.hasGone(e, at) {
 			continue
 		}
 		if first == nil || before(e, first) {
@@ -285,23 +285,30 @@ func (t *table) handedOver(uid string, now time.Time) (done bool, again time.Tim
 	if !r.owns(e.name, now) {
 		return true, time.Time{}
 	}
-	if t.hasSuccessor() || !r.ownedOnlyBy(e.name, now) {
-		return false, r.Next(now)
+	return false, r.Next(now)
+}
+
+// hasGone reports whether a pod that is leaving has ended by a time, for want of
+// anybody to leave its targets to: a pod that is made later cannot wait for it. It
+// may be there for long yet, sending what it has.
+func (t *table) hasGone(e *entry, at time.Time) bool {
+	if e.leaving.IsZero() || at.Before(e.until) {
+		return false
 	}
 	// What is to replace any of those that leave may be the successor.
 	last := e.until
-	for _, other := range t.pods {
-		last = later(last, other.until)
-	}
-	return !now.Before(last), last
-}
-
-// hasSuccessor reports whether there is a pod that is to stay.
-func (t *table) hasSuccessor() bool {
-	for _, e := range t.pods {
-		if e.leaving.IsZero() {
-			return true
+	for _, o := range t.pods {
+		if !o.leaving.After(e.until) {
+			last = later(last, o.until)
 		}
 	}
-	return false
+	if at.Before(last) {
+		return false
+	}
+	for _, o := range t.pods {
+		if o.created.Before(last) && (o.leaving.IsZero() || !o.leaving.Before(last)) {
+			return false
+		}
+	}
+	return true
 }

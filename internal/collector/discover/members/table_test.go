@@ -296,6 +296,33 @@ func TestOneScraperAlways(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsForThoseWhoAreGone: a pod that leaves and has nobody to leave its
+// targets to stops scraping, but may be there for a while. Replicas that are made
+// after that begin at once; those that were made before are waited for.
+func TestNobodyWaitsForThoseWhoAreGone(t *testing.T) {
+	at := func(s float64) time.Time { return time.Unix(1_700_000_000, int64(s*1e9)) }
+	for _, tt := range []struct {
+		made  float64 // when the new pod is, the old one being asked to leave at 100
+		owner string  // at 108, while none of them is ready
+	}{{99, "old"}, {101, "old"}, {104, "old"}, {105, "new"}, {107, "new"}} {
+		table := newTable(DefaultSettle)
+		table.put(podState{uid: "1", name: "old", created: at(0), ready: true, since: at(3)})
+		table.put(podState{uid: "1", name: "old", created: at(0), ready: true, since: at(3), leaving: at(100), grace: 30 * time.Second})
+		if tt.made <= 105 { // who hears of it later has decided
+			table.put(podState{uid: "2", name: "new", created: at(tt.made), since: at(tt.made)})
+		}
+		done, again := table.handedOver("1", at(104))
+		require.False(t, done)
+		require.Equal(t, at(105), again)
+		done, _ = table.handedOver("1", at(105))
+		require.Equal(t, tt.owner == "new", done, "made at %v", tt.made)
+		table.put(podState{uid: "2", name: "new", created: at(tt.made), since: at(tt.made)})
+		require.Equal(t, []string{tt.owner}, table.ring(at(108)).Members(at(108)), "made at %v", tt.made)
+		require.Equal(t, []string{"old"}, table.ring(at(100)).Members(at(104.9)))
+		require.Equal(t, []string{"new"}, table.ring(at(108)).Members(at(115)), "half of its time is for sending")
+	}
+}
+
 // TestShares looks at the spread, and that one of N moves when a member comes.
 func TestShares(t *testing.T) {
 	const keys = 20_000
