@@ -244,6 +244,11 @@ type jobSettings struct {
 	// allocator, if not nil, hands out the others. Where there are several, what
 	// the first one's receiver says holds for all.
 	allocator *otelconf.TargetAllocator
+	// receivers are the OpenTelemetry receivers of own jobs, and exporters the
+	// exporters of endpoints, where the configuration has such.
+	receivers, exporters map[string]string
+	names                otelconf.MetricsNames
+
 	exemplars bool // some endpoint wants them
 	zeroes    bool
 	starts    bool
@@ -267,6 +272,10 @@ func (c *Collector) setJobs(cfg *otelconf.Config) {
 	}
 	for _, sc := range cfg.ScrapeConfigs {
 		next.own[sc.JobName] = true
+	}
+	next.names, next.receivers, next.exporters = cfg.MetricsNames, cfg.Receivers(), make(map[string]string)
+	for _, e := range cfg.Endpoints {
+		next.exporters[e.Name] = e.Exporter
 	}
 	if len(cfg.TargetAllocators) > 0 {
 		next.allocator = &cfg.TargetAllocators[0]

@@ -367,7 +367,7 @@ scrape_configs:
 	require.Contains(t, body, `mangru_collector_sent_samples_total{endpoint="e0"}`)
 	for _, name := range []string{
 		`otelcol_receiver_accepted_metric_points{receiver="prometheus",transport="http"}`, `otelcol_exporter_sent_metric_points{exporter="e0"}`,
-		`otelcol_exporter_queue_size{exporter="e0"}`, "otelcol_process_uptime", "otelcol_process_memory_rss",
+		`otelcol_exporter_queue_size{data_type="metrics",exporter="e0"}`, "otelcol_process_uptime", "otelcol_process_memory_rss",
 	} {
 		require.Contains(t, body, name)
 	}

@@ -1,11 +1,17 @@
 package app
 
 import (
+	"cmp"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/procfs"
+
+	"github.com/mangru/mangru/internal/otelconf"
 )
 
 // otelcolMetrics shows what the collector does under the names that the
@@ -15,77 +21,128 @@ type otelcolMetrics struct {
 	start time.Time
 }
 
-// Names and labels are those of the OpenTelemetry Collector's own telemetry as
-// it is by default: without type and unit suffixes.
+// otelMetric is one of them. Whether its name ends in its unit and in _total, is for
+// the configuration to say; as it is by default, it does not.
+type otelMetric struct {
+	name, unit, help string
+	kind             prometheus.ValueType
+	labels           []string
+}
+
 var (
-	otelAccepted = otelDesc("receiver_accepted_metric_points", "Metric points taken in.", "receiver", "transport")
-	otelRefused  = otelDesc("receiver_refused_metric_points", "Metric points that were not taken in.", "receiver", "transport")
-	otelSent     = otelDesc("exporter_sent_metric_points", "Metric points that the destination accepted.", "exporter")
-	otelFailed   = otelDesc("exporter_send_failed_metric_points", "Metric points that were lost on the way to the destination.", "exporter")
-	otelQueue    = otelDesc("exporter_queue_size", "Metric points that wait for the destination.", "exporter")
-	otelUptime   = otelDesc("process_uptime", "Seconds since the start.")
-	otelCPU      = otelDesc("process_cpu_seconds", "CPU time of user and system.")
-	otelRSS      = otelDesc("process_memory_rss", "Resident memory in bytes.")
-	otelHeap     = otelDesc("process_runtime_heap_alloc_bytes", "Bytes of live and not yet swept objects.")
-	otelAlloc    = otelDesc("process_runtime_total_alloc_bytes", "Bytes allocated since the start.")
-	otelSys      = otelDesc("process_runtime_total_sys_memory_bytes", "Bytes that the runtime got from the system.")
+	otelAccepted = otelMetric{"receiver_accepted_metric_points", "", "Metric points taken in.", prometheus.CounterValue, []string{"receiver", "transport"}}
+	otelRefused  = otelMetric{"receiver_refused_metric_points", "", "Metric points that were not taken in.", prometheus.CounterValue, []string{"receiver", "transport"}}
+	otelSent     = otelMetric{"exporter_sent_metric_points", "", "Metric points that the destination accepted.", prometheus.CounterValue, []string{"exporter"}}
+	otelFailed   = otelMetric{"exporter_send_failed_metric_points", "", "Metric points that the destination refused for good.", prometheus.CounterValue, []string{"exporter"}}
+	otelEnqueue  = otelMetric{"exporter_enqueue_failed_metric_points", "", "Metric points for which the queue had no room, or not for long enough.", prometheus.CounterValue, []string{"exporter"}}
+	otelQueue    = otelMetric{"exporter_queue_size", "", "Bytes that wait for the destination.", prometheus.GaugeValue, []string{"data_type", "exporter"}}
+	otelCapacity = otelMetric{"exporter_queue_capacity", "", "Bytes that may wait for all destinations.", prometheus.GaugeValue, []string{"data_type", "exporter"}}
+	otelUptime   = otelMetric{"process_uptime", "seconds", "Seconds since the start.", prometheus.CounterValue, nil}
+	otelCPU      = otelMetric{"process_cpu_seconds", "seconds", "CPU time of user and system.", prometheus.CounterValue, nil}
+	otelRSS      = otelMetric{"process_memory_rss", "bytes", "Resident memory in bytes.", prometheus.GaugeValue, nil}
+	otelHeap     = otelMetric{"process_runtime_heap_alloc_bytes", "bytes", "Bytes of live and not yet swept objects.", prometheus.GaugeValue, nil}
+	otelAlloc    = otelMetric{"process_runtime_total_alloc_bytes", "bytes", "Bytes allocated since the start.", prometheus.CounterValue, nil}
+	otelSys      = otelMetric{"process_runtime_total_sys_memory_bytes", "bytes", "Bytes that the runtime got from the system.", prometheus.GaugeValue, nil}
 )
 
-func otelDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("otelcol_"+name, help, labels, nil)
+// desc returns the metric's name and labels as the configuration wants them.
+func (o otelMetric) desc(n otelconf.MetricsNames) *prometheus.Desc {
+	name := "otelcol_" + o.name
+	if n.UnitSuffix && o.unit != "" && !strings.HasSuffix(name, "_"+o.unit) {
+		name += "_" + o.unit
+	}
+	if n.TypeSuffix && o.kind == prometheus.CounterValue {
+		name += "_total"
+	}
+	return prometheus.NewDesc(name, o.help, o.labels, nil)
 }
 
-// Describe implements prometheus.Collector.
-func (m *otelcolMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		otelAccepted, otelRefused, otelSent, otelFailed, otelQueue,
-		otelUptime, otelCPU, otelRSS, otelHeap, otelAlloc, otelSys,
-	} {
-		ch <- d
-	}
-}
+// Describe implements prometheus.Collector: the names change with the configuration.
+func (m *otelcolMetrics) Describe(chan<- *prometheus.Desc) {}
+
+// show hands a value on.
+type show func(o otelMetric, v float64, labels ...string)
 
 // Collect implements prometheus.Collector.
 func (m *otelcolMetrics) Collect(ch chan<- prometheus.Metric) {
-	counter := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	set := m.c.jobs.Load()
+	show := func(o otelMetric, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(o.desc(set.names), o.kind, v, labels...)
 	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	m.receivers(set, show)
+	m.exporters(set, show)
+	m.process(show)
+}
+
+// receivers shows what each receiver has taken in, also if that is nothing yet.
+func (m *otelcolMetrics) receivers(set *jobSettings, show show) {
+	accepted, refused := make(map[string]float64), make(map[string]float64)
+	for _, id := range set.receivers {
+		accepted[id] += 0
 	}
-	var accepted, refused float64
-	for _, n := range m.c.scraper.Samples() {
-		accepted += float64(n.Accepted)
-		refused += float64(n.Refused)
+	for job, n := range m.c.scraper.Samples() {
+		id := set.receivers[job]
+		if id == "" && set.allocator != nil {
+			id = set.allocator.Receiver
+		}
+		id = cmp.Or(id, "prometheus") // of a form of configuration without receivers
+		accepted[id] += float64(n.Accepted)
+		refused[id] += float64(n.Refused)
 	}
-	counter(otelAccepted, accepted, "prometheus", "http")
-	counter(otelRefused, refused, "prometheus", "http")
+	if len(accepted) == 0 {
+		accepted["prometheus"] = 0
+	}
+	for _, id := range slices.Sorted(maps.Keys(accepted)) {
+		show(otelAccepted, accepted[id], id, "http")
+		show(otelRefused, refused[id], id, "http")
+	}
+}
+
+// exporters shows what each exporter sends. One may be several endpoints here.
+func (m *otelcolMetrics) exporters(set *jobSettings, show show) {
+	type sums struct{ sent, failed, lost, waits float64 }
+	all := make(map[string]*sums)
+	of := func(endpoint string) *sums {
+		id := cmp.Or(set.exporters[endpoint], endpoint)
+		if all[id] == nil {
+			all[id] = &sums{}
+		}
+		return all[id]
+	}
 	q := m.c.Queue()
-	lost := make(map[string]float64)
 	for _, e := range q.Queue.Endpoints {
-		gauge(otelQueue, float64(e.Samples), e.Name)
+		x := of(e.Name)
+		x.waits += float64(e.Bytes)
 		for _, n := range e.Dropped {
-			lost[e.Name] += float64(n)
+			x.lost += float64(n)
 		}
 	}
 	for _, s := range q.Senders {
-		counter(otelSent, float64(s.Sent), s.Name)
-		counter(otelFailed, float64(s.Refused)+lost[s.Name], s.Name)
+		x := of(s.Name)
+		x.sent += float64(s.Sent)
+		x.failed += float64(s.Refused)
 	}
-	m.process(counter, gauge)
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		x := all[id]
+		show(otelSent, x.sent, id)
+		show(otelFailed, x.failed, id)
+		show(otelEnqueue, x.lost, id)
+		show(otelQueue, x.waits, "metrics", id)
+		show(otelCapacity, float64(q.Queue.MaxBytes), "metrics", id)
+	}
 }
 
-func (m *otelcolMetrics) process(counter, gauge func(d *prometheus.Desc, v float64, labels ...string)) {
-	counter(otelUptime, time.Since(m.start).Seconds())
+func (m *otelcolMetrics) process(show show) {
+	show(otelUptime, time.Since(m.start).Seconds())
 	if p, err := procfs.Self(); err == nil {
 		if st, err := p.Stat(); err == nil {
-			counter(otelCPU, st.CPUTime())
-			gauge(otelRSS, float64(st.ResidentMemory()))
+			show(otelCPU, st.CPUTime())
+			show(otelRSS, float64(st.ResidentMemory()))
 		}
 	}
 	var ms runtime.MemStats
 	runtime.ReadMemStats(&ms)
-	gauge(otelHeap, float64(ms.HeapAlloc))
-	counter(otelAlloc, float64(ms.TotalAlloc))
-	gauge(otelSys, float64(ms.Sys))
+	show(otelHeap, float64(ms.HeapAlloc))
+	show(otelAlloc, float64(ms.TotalAlloc))
+	show(otelSys, float64(ms.Sys))
 }

@@ -21,7 +21,9 @@ import (
 type Endpoint struct {
 	// Name is the exporter's id, or the host where it has none; unique.
 	Name string
-	URL  string
+	// Exporter is the exporter's id where several endpoints are made of one.
+	Exporter string
+	URL      string
 	// Jobs are the names of the jobs whose series the endpoint gets; nil stands
 	// for all of them, those of target allocators included.
 	Jobs []string

@@ -147,6 +147,18 @@ func (l *loader) checkRoutes() {
 	}
 }
 
+// Receivers returns the OpenTelemetry receiver that each job belongs to, by job. Jobs
+// of other forms of configuration are not in it.
+func (c *Config) Receivers() map[string]string {
+	out := make(map[string]string)
+	for _, w := range c.routes {
+		for _, job := range w.jobs {
+			out[job] = w.receiver
+		}
+	}
+	return out
+}
+
 // receiverRoutes are the routes of one receiver, of which there is at least one.
 type receiverRoutes []route
 
@@ -311,7 +323,7 @@ func (r *rest) endpoints(e Endpoint, all int) []Endpoint {
 	var out []Endpoint
 	for i, part := range r.parts {
 		p := e
-		p.Rewrite = part.program
+		p.Exporter, p.Rewrite = e.Name, part.program
 		if len(r.parts) > 1 || len(part.jobs) < all {
 			p.Jobs = part.jobs
 		}
