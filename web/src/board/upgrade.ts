@@ -117,7 +117,7 @@ function rowsToPanels(rows: Json[]): Json[] {
     const { panels, height } = layRow(row, showRows ? y + 1 : y);
     const collapsed = row.collapse === true;
     if (showRows) {
-      const title = row.showTitle === true || collapsed ? str(row.title, 'Row') : '';
+      const title = str(row.title, 'Row');
       out.push({
         type: 'row', title, collapsed, gridPos: { x: 0, y, w: 24, h: 1 }, panels: collapsed ? panels : [],
         ...(str(row.repeat) === '' ? {} : { repeat: str(row.repeat) }),

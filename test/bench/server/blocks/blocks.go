@@ -56,10 +56,7 @@ func Make(ctx context.Context, log *slog.Logger, dir string, shape Shape, record
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
-	var all []*target
-	for i, t := range cluster.Targets() {
-		all = append(all, newTarget(t, i, shape.Interval))
-	}
+	all := Targets(cluster, shape.Interval)
 	requests := newRequests(shape)
 	for begin := Start; begin.Before(Start.Add(shape.Length)); begin = begin.Add(BlockLength) {
 		n, err := block(ctx, log, tmp, all, requests, begin, shape.Interval)
@@ -72,7 +69,7 @@ func Make(ctx context.Context, log *slog.Logger, dir string, shape Shape, record
 }
 
 // block writes one block.
-func block(ctx context.Context, log *slog.Logger, dir string, all []*target, req *requests, begin time.Time, interval time.Duration) (samples int, err error) {
+func block(ctx context.Context, log *slog.Logger, dir string, all []*Target, req *requests, begin time.Time, interval time.Duration) (samples int, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, err
 	}
@@ -93,7 +90,7 @@ func block(ctx context.Context, log *slog.Logger, dir string, all []*target, req
 		}
 		app := w.Appender(ctx)
 		for _, t := range all {
-			n, err := t.scrape(app, at)
+			n, err := t.Scrape(app, at)
 			if err != nil {
 				return 0, err
 			}
@@ -121,8 +118,18 @@ func block(ctx context.Context, log *slog.Logger, dir string, all []*target, req
 	return samples, nil
 }
 
-// target is a page with the series that were seen on it.
-type target struct {
+// Targets are the pages of a cluster, each with the labels that a scrape would
+// give its series.
+func Targets(cluster *load.Cluster, interval time.Duration) []*Target {
+	var all []*Target
+	for i, t := range cluster.Targets() {
+		all = append(all, newTarget(t, i, interval))
+	}
+	return all
+}
+
+// Target is a page with the series that were seen on it.
+type Target struct {
 	load.Target
 	labels []labels.Label
 	offset time.Duration
@@ -137,7 +144,7 @@ type series struct {
 	round  int // when it was seen last
 }
 
-func newTarget(t load.Target, number int, interval time.Duration) *target {
+func newTarget(t load.Target, number int, interval time.Duration) *Target {
 	job, path, port := t.Job, "/metrics", "9100"
 	switch t.Job {
 	case load.JobCAdvisor:
@@ -149,7 +156,7 @@ func newTarget(t load.Target, number int, interval time.Duration) *target {
 	case load.JobKubeStateMetrics:
 		port = "8080"
 	}
-	return &target{
+	return &Target{
 		Target: t,
 		labels: []labels.Label{{Name: "cluster", Value: "bench"}, {Name: "instance", Value: t.Node + ":" + port},
 			{Name: "job", Value: job}, {Name: "metrics_path", Value: path}, {Name: "node", Value: t.Node}},
@@ -159,8 +166,8 @@ func newTarget(t load.Target, number int, interval time.Duration) *target {
 	}
 }
 
-// scrape appends what is on the page, and marks what is no longer.
-func (t *target) scrape(app storage.Appender, at time.Time) (samples int, err error) {
+// Scrape appends what is on the page, and marks what is no longer.
+func (t *Target) Scrape(app storage.Appender, at time.Time) (samples int, err error) {
 	at = at.Add(t.offset)
 	ms := at.UnixMilli()
 	t.round++
@@ -215,7 +222,7 @@ func split(line []byte) (name []byte, v float64, ok bool) {
 
 // add parses a series' name and adds the target's labels where the page has none
 // of that name, and with a prefix where it has, as a scrape does.
-func (t *target) add(name string) (*series, error) {
+func (t *Target) add(name string) (*series, error) {
 	metric, err := metricParser.ParseMetric(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %q: %w", t.Job, t.Node, name, err)
