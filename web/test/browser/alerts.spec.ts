@@ -89,6 +89,13 @@ describe('alerts', () => {
     expect(await page.evaluate(() => '__xss' in window)).toBe(false);
   });
 
+  it('moves nothing for who asked for less motion', async () => {
+    await o.page.emulateMedia({ reducedMotion: 'reduce' });
+    const longest = await o.page.evaluate(() => Math.max(...[...document.querySelectorAll('*')].flatMap((e) => getComputedStyle(e).transitionDuration.split(',').map((d) => parseFloat(d)))));
+    expect(longest).toBeLessThan(0.001);
+    await o.page.emulateMedia({ reducedMotion: 'no-preference' });
+  });
+
   it('makes a silence from an active alert and ends it', async () => {
     const page = o.page;
     await page.goto(`${fake.url}/alerts?tab=active`);
