@@ -180,7 +180,7 @@ func TestServerWriteAndQuery(t *testing.T) {
 		"/query_range?query=up&start=%d&end=%d&step=15": `"resultType":"matrix"`,
 		"/metadata":         `"status":"success"`,
 		"/status/buildinfo": `"goVersion"`,
-		"/status/tsdb":      `"numSeries":2`,
+		"/status/tsdb":      `"numSeries":2,"numLabelPairs":3,"chunkCount":2`,
 		"/rules":            `"groups":[]`,
 		"/alerts":           `"alerts":[]`,
 		"/query_exemplars?query=up&start=%d&end=%d": `"data":[]`,

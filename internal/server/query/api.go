@@ -11,6 +11,7 @@ import (
 
 	"github.com/grafana/regexp"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/route"
 	"github.com/prometheus/prometheus/config"
@@ -27,6 +28,15 @@ type api struct {
 	Storage   // of the request under way
 	workspace string
 	handler   http.Handler
+}
+
+// Gather implements prometheus.Gatherer with the metrics of the database, where
+// status/tsdb finds the number of chunks.
+func (a *api) Gather() ([]*dto.MetricFamily, error) {
+	if g, ok := a.Storage.(prometheus.Gatherer); ok {
+		return g.Gather()
+	}
+	return nil, nil
 }
 
 // apis keeps those that nobody uses.
@@ -93,7 +103,7 @@ func (h *Handler) newAPI() *api {
 		func() (v1.RuntimeInfo, error) { return h.runtimeInfo(st.workspace), nil },
 		&v1.PrometheusVersion{Version: h.cfg.Version, GoVersion: runtime.Version()},
 		nil, nil, // no notifications
-		prometheus.NewRegistry(), prometheus.NewRegistry(),
+		st, prometheus.NewRegistry(),
 		nil, false, nil, // no remote write
 		false, false, false, false, // no OTLP
 		h.cfg.LookbackDelta, false, false, nil, registry,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -150,6 +151,9 @@ func (d *DB) EachSeries(ctx context.Context, f func(labels.Labels)) error {
 	}
 	return nil
 }
+
+// Gather implements prometheus.Gatherer: the database's own metrics.
+func (d *DB) Gather() ([]*dto.MetricFamily, error) { return d.registry.Gather() }
 
 // Stats returns the head's cardinality statistics.
 func (d *DB) Stats(byLabel string, limit int) (*tsdb.Stats, error) {
