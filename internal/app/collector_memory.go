@@ -110,6 +110,7 @@ func boundQueue(cfg *otelconf.Config, limit int64) {
 // keepSmall lets the process give back what it does not need, until ctx ends.
 func keepSmall(ctx context.Context, log *slog.Logger) {
 	go memory.Pace(ctx, spareHeap)
+	go memory.Processors(ctx)
 	go forgetProgram(ctx, log)
 	// What a burst took would otherwise come back very slowly.
 	for wait := 10 * time.Second; pause(ctx, wait); wait = time.Minute {

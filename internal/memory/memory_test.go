@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -107,5 +108,50 @@ func TestEffort(t *testing.T) {
 	}
 	if processTime() <= 0 {
 		t.Error("no time used")
+	}
+}
+
+func TestLoad(t *testing.T) {
+	var l load
+	used := 0.0
+	after := func(seconds int, share float64) bool {
+		for range seconds {
+			used += share
+			l.look(used)
+		}
+		return l.one
+	}
+	if after(calmFor-1, 0.03) {
+		t.Error("one processor, and it is not calm for long")
+	}
+	if !after(1, 0.03) {
+		t.Error("calm, and more than one processor")
+	}
+	if !after(60, 0.4) {
+		t.Error("one processor is enough still")
+	}
+	if after(1, 0.6) {
+		t.Error("one processor is soon not enough")
+	}
+	if after(calmFor-1, 0.1) || after(60, 0.3) || after(calmFor-1, 0.1) {
+		t.Error("it may come again")
+	}
+	if !after(1, 0.1) {
+		t.Error("calm again")
+	}
+}
+
+func TestProcessorsEnd(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); Processors(ctx) }()
+		time.Sleep(time.Minute)
+		cancel()
+		<-done
+	})
+	if after := runtime.GOMAXPROCS(0); after != before {
+		t.Errorf("left it at %d processors of %d", after, before)
 	}
 }
