@@ -44,7 +44,7 @@ var listens = regexp.MustCompile(`server listens.* url=(http://\S+)`)
 // serve starts a server on a port of its own and returns its URL.
 func serve(t *testing.T, bin, dir string) string {
 	t.Helper()
-	cmd := exec.Command(bin, "server", "--data", dir, "--listen", "127.0.0.1:0")
+	cmd := exec.Command(bin, "server", "--data", dir, "--listen", "127.0.0.1:0", "--ui", "")
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
