@@ -236,7 +236,7 @@ func forward(ctx context.Context, config *rest.Config, kube kubernetes.Interface
 	go func() { failed <- f.ForwardPorts() }()
 	stop = func() {
 		close(stopping)
-		_ = <-failed // it was stopped
+		<-failed // it was stopped
 	}
 	select {
 	case <-ready:
