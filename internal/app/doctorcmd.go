@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -233,10 +234,11 @@ func forward(ctx context.Context, config *rest.Config, kube kubernetes.Interface
 	if err != nil {
 		return "", nil, err
 	}
-	go func() { failed <- f.ForwardPorts() }()
+	var running sync.WaitGroup
+	running.Go(func() { failed <- f.ForwardPorts() })
 	stop = func() {
 		close(stopping)
-		<-failed // it was stopped
+		running.Wait()
 	}
 	select {
 	case <-ready:

@@ -249,7 +249,7 @@ func (a *api) checkSource(c *call) (any, error) {
 		if errors.As(err, &known) {
 			out["details"] = map[string]string{"advice": known.Advice()}
 		}
-		return reply{http.StatusBadRequest, out}, nil //nolint:nilerr // it is the answer
+		return reply{http.StatusBadRequest, out}, nil
 	}
 	return map[string]any{"status": "OK", "message": text, "details": map[string]any{}}, nil
 }
