@@ -154,7 +154,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
   side: css({
     display: 'flex', flexDirection: 'column', gap: 2, width: 164, padding: theme.spacing(1), background: theme.colors.background.primary,
     borderRight: `1px solid ${theme.colors.border.weak}`,
-    [theme.breakpoints.down('md')]: { flexDirection: 'row', width: '100%', borderRight: 'none', borderBottom: `1px solid ${theme.colors.border.weak}` },
+    [theme.breakpoints.down('md')]: { flexDirection: 'row', flexWrap: 'wrap', width: '100%', borderRight: 'none', borderBottom: `1px solid ${theme.colors.border.weak}` },
   }),
   entry: css({
     display: 'flex', alignItems: 'center', gap: theme.spacing(1), padding: theme.spacing(0.75, 1), borderRadius: theme.shape.radius.default,
