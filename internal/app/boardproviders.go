@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/mangru/mangru/internal/dashboard/provision"
 )
@@ -39,15 +37,11 @@ func (u *Up) boardProviders() ([]provision.Provider, *provision.ConfigMaps, erro
 
 // client speaks with the watched cluster.
 func (w watched) client() (kubernetes.Interface, error) {
-	var cfg *rest.Config
-	var err error
-	if w.inPod {
-		cfg, err = rest.InClusterConfig()
-	} else {
-		cfg, err = clientcmd.BuildConfigFromFlags("", w.kubeconfig)
-	}
+	kube := kubeFlags{kubeconfig: w.kubeconfig}
+	cfg, err := kube.config()
 	if err != nil {
 		return nil, err
 	}
+	cfg.Timeout = 0 // watches last
 	return kubernetes.NewForConfig(cfg)
 }

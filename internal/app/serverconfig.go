@@ -17,6 +17,7 @@ import (
 
 	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/httpserver"
+	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/ingest"
 )
 
@@ -261,6 +262,9 @@ func (c *ServerConfig) Validate() error {
 		if !slices.Contains(sigv4.AllTolerances(), t) {
 			return bad(fmt.Sprintf("signatures.tolerate[%d]", i), "%q is not known, allowed are %v", t, sigv4.AllTolerances())
 		}
+	}
+	if n := c.Signatures.MaxRefusals; n < -1 {
+		return bad("signatures.max_refusals", "found %d, allowed are a number a second, 0 for %d, and -1 for no bound", n, api.DefaultRefusals)
 	}
 	if _, err := httpserver.ParseProxies(c.TrustedProxies); err != nil {
 		return bad("trusted_proxies", "%s", err)

@@ -64,6 +64,7 @@ func TestLoadServerConfigErrors(t *testing.T) {
 		"list":           {"signatures:\n  tolerate: query\n", `:2: signatures.tolerate: found "query", expected a list`},
 		"section":        {"store: big\n", `:1: store: found "big", expected fields`},
 		"tolerance":      {"signatures:\n  tolerate:\n    - query\n    - all\n", `:4: signatures.tolerate[1]: "all" is not known, allowed are [path query token content_hash host_port forwarded_host]`},
+		"refusals":       {"signatures: {max_refusals: -5}\n", ":1: signatures.max_refusals: found -5, allowed are a number a second, 0 for 50, and -1 for no bound"},
 		"address":        {"region: us-east-1\nlisten: here\n", `:2: listen: "here" is not an address`},
 		"region":         {"region: US\n", `:1: region: "US" is not a region`},
 		"negative":       {"query:\n  timeout: -1m\n", ":2: query.timeout: must not be negative"},

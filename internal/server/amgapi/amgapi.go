@@ -5,12 +5,10 @@
 package amgapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -77,7 +75,8 @@ func (a *amg) routes() []api.Route {
 				if err != nil {
 					return toError(err, c.Params["workspaceId"])
 				}
-				return write(w, status, out)
+				api.WriteJSON(w, status, out)
+				return nil
 			}}
 	}
 	const (
@@ -164,7 +163,7 @@ func (a *amg) conditions(c *api.Call) (map[string][]string, error) {
 	}
 	if c.Request.Method == http.MethodPost {
 		// What is wrong with a body is for the operation to say.
-		if b, err := peek(c); err == nil && json.Unmarshal(b, &in) == nil {
+		if b, err := c.Body(); err == nil && json.Unmarshal(b, &in) == nil {
 			iam.AddTagKeys(keys, "aws:requesttag/", in.Tags)
 			for name := range in.Tags {
 				keys["aws:tagkeys"] = append(keys["aws:tagkeys"], name)
@@ -194,37 +193,19 @@ func (a *amg) workspace(c *api.Call) (*workspaces.Workspace, error) {
 	return a.Workspaces.Get(c.Request.Context(), c.Principal.AccountID, c.Params["workspaceId"])
 }
 
-// peek reads the body and leaves it to be read again. The edge has bounded it.
-func peek(c *api.Call) ([]byte, error) {
-	b, err := io.ReadAll(c.Request.Body)
-	c.Request.Body = io.NopCloser(bytes.NewReader(b))
-	return b, err
-}
-
-// decode reads a JSON body; an empty one has no members.
+// decode reads a JSON body, and says what is wrong with it as AMG does.
 func decode(c *api.Call, into any) error {
-	err := json.NewDecoder(c.Request.Body).Decode(into)
-	if err == nil || errors.Is(err, io.EOF) {
-		return nil
+	err := c.Decode(into)
+	var bad *api.BodyError
+	switch {
+	case !errors.As(err, &bad):
+		return err
+	case bad.Member != "":
+		return invalid(bad.Member, bad.Message)
 	}
-	var typ *json.UnmarshalTypeError
-	if errors.As(err, &typ) {
-		return invalid(typ.Field, fmt.Sprintf("must be a %s, found %s", typ.Type, typ.Value))
-	}
-	e := invalid("", "the body is not valid JSON: "+err.Error())
+	e := invalid("", bad.Message)
 	e.Extra["reason"] = "CANNOT_PARSE"
 	return e
-}
-
-func write(w http.ResponseWriter, status int, out any) error {
-	text, err := json.Marshal(out)
-	if err != nil {
-		return fmt.Errorf("encode an answer: %w", err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // a caller that left is no error of ours
-	return nil
 }
 
 func invalid(field, message string) *api.Error {

@@ -193,7 +193,7 @@ func (a *aps) createWorkspace(w http.ResponseWriter, c *Call) error {
 	}
 	out := summary(ws)
 	out.Alias, out.CreatedAt = "", nil
-	writeJSON(w, http.StatusAccepted, out)
+	WriteJSON(w, http.StatusAccepted, out)
 	return nil
 }
 
@@ -215,7 +215,7 @@ func (a *aps) listWorkspaces(w http.ResponseWriter, c *Call) error {
 	for _, ws := range list {
 		out.Workspaces = append(out.Workspaces, summary(ws))
 	}
-	writeJSON(w, http.StatusOK, out)
+	WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 
@@ -226,7 +226,7 @@ func (a *aps) describeWorkspace(w http.ResponseWriter, c *Call) error {
 	}
 	out := summary(ws)
 	out.Endpoint = a.endpoint(c.Request, ws.ID)
-	writeJSON(w, http.StatusOK, map[string]workspaceJSON{"workspace": out})
+	WriteJSON(w, http.StatusOK, map[string]workspaceJSON{"workspace": out})
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,42 +26,14 @@ func secondsOf(t time.Time) seconds {
 	return strconv.AppendFloat(nil, float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
-// readBody returns the body. What the conditions of a call are taken from and
-// what its handler then does are the same bytes.
-func readBody(c *Call) ([]byte, error) {
-	if b, ok := c.Request.Body.(interface{ Bytes() []byte }); ok {
-		return b.Bytes(), nil
-	}
-	return io.ReadAll(c.Request.Body)
-}
-
-// decodeBody reads a JSON body; an empty one has no members.
+// decodeBody reads a JSON body, and says what is wrong with it as AMP does.
 func decodeBody(c *Call, into any) error {
-	b, err := readBody(c)
-	if err != nil {
-		return err
+	err := c.Decode(into)
+	var bad *BodyError
+	if errors.As(err, &bad) {
+		return invalid(reasonCannotParse, bad.Member, bad.Message)
 	}
-	if len(b) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(b, into); err != nil {
-		return bodyError(err)
-	}
-	return nil
-}
-
-func bodyError(err error) error {
-	var typ *json.UnmarshalTypeError
-	var blob base64.CorruptInputError
-	switch {
-	case errors.As(err, &typ) && typ.Field == "":
-		return invalid(reasonCannotParse, "", "the body must be a JSON object, found "+typ.Value)
-	case errors.As(err, &typ):
-		return invalid(reasonCannotParse, typ.Field, fmt.Sprintf("member '%s' must be a %s, found %s", typ.Field, typ.Type, typ.Value))
-	case errors.As(err, &blob):
-		return invalid(reasonCannotParse, "", "a member that holds bytes is not base64: "+blob.Error())
-	}
-	return invalid(reasonCannotParse, "", "the body is not valid JSON: "+err.Error())
+	return err
 }
 
 // queryToken returns the client token of a call that has no body.

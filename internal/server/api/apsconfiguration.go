@@ -35,7 +35,7 @@ func (a *aps) describeConfiguration(w http.ResponseWriter, c *Call) error {
 	for _, set := range cfg.Settings.LabelSets {
 		out.LimitsPerLabelSet = append(out.LimitsPerLabelSet, labelSetJSON{set.Labels, &labelSetLimits{set.MaxSeries}})
 	}
-	writeJSON(w, http.StatusOK, map[string]configurationJSON{"workspaceConfiguration": out})
+	WriteJSON(w, http.StatusOK, map[string]configurationJSON{"workspaceConfiguration": out})
 	return nil
 }
 
@@ -80,7 +80,7 @@ func (a *aps) updateConfiguration(w http.ResponseWriter, c *Call) error {
 
 // writeStatus answers a change with the state that it led to.
 func writeStatus(w http.ResponseWriter, s statusJSON) {
-	writeJSON(w, http.StatusAccepted, map[string]statusJSON{"status": s})
+	WriteJSON(w, http.StatusAccepted, map[string]statusJSON{"status": s})
 }
 
 type policyJSON struct {
@@ -102,7 +102,7 @@ func (a *aps) putPolicy(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusAccepted, policyJSON{Status: workspace.StatusActive, RevisionID: p.RevisionID})
+	WriteJSON(w, http.StatusAccepted, policyJSON{Status: workspace.StatusActive, RevisionID: p.RevisionID})
 	return nil
 }
 
@@ -111,7 +111,7 @@ func (a *aps) describePolicy(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, policyJSON{Document: p.Document, Status: workspace.StatusActive, RevisionID: p.RevisionID})
+	WriteJSON(w, http.StatusOK, policyJSON{Document: p.Document, Status: workspace.StatusActive, RevisionID: p.RevisionID})
 	return nil
 }
 

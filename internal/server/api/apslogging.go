@@ -105,7 +105,7 @@ func (a *aps) describeLogging(w http.ResponseWriter, c *Call, kind workspace.Log
 		return err
 	}
 	if kind == workspace.LogMessages {
-		writeJSON(w, http.StatusOK, map[string]any{"loggingConfiguration": struct {
+		WriteJSON(w, http.StatusOK, map[string]any{"loggingConfiguration": struct {
 			CreatedAt   seconds    `json:"createdAt"`
 			LogGroupARN string     `json:"logGroupArn"`
 			ModifiedAt  seconds    `json:"modifiedAt"`
@@ -124,6 +124,6 @@ func (a *aps) describeLogging(w http.ResponseWriter, c *Call, kind workspace.Log
 	for _, d := range cfg.Destinations {
 		out.Destinations = append(out.Destinations, logDestinationJSON{&logGroupJSON{d.Target}, &logFilterJSON{&d.QSPThreshold}})
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"queryLoggingConfiguration": out})
+	WriteJSON(w, http.StatusOK, map[string]any{"queryLoggingConfiguration": out})
 	return nil
 }

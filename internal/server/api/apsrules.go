@@ -186,7 +186,7 @@ func (a *aps) createNamespace(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return of(workspace.TypeRuleNamespace, ws, err)
 	}
-	writeJSON(w, http.StatusAccepted, namespaceOf(ws, d))
+	WriteJSON(w, http.StatusAccepted, namespaceOf(ws, d))
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (a *aps) putNamespace(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return of(workspace.TypeRuleNamespace, ws, err)
 	}
-	writeJSON(w, http.StatusAccepted, namespaceOf(ws, d))
+	WriteJSON(w, http.StatusAccepted, namespaceOf(ws, d))
 	return nil
 }
 
@@ -226,7 +226,7 @@ func (a *aps) describeNamespace(w http.ResponseWriter, c *Call) error {
 	}
 	out := namespaceOf(ws, d)
 	out.CreatedAt, out.ModifiedAt, out.Data = secondsOf(d.CreatedAt), secondsOf(d.ModifiedAt), d.Data
-	writeJSON(w, http.StatusOK, map[string]namespaceJSON{"ruleGroupsNamespace": out})
+	WriteJSON(w, http.StatusOK, map[string]namespaceJSON{"ruleGroupsNamespace": out})
 	return nil
 }
 
@@ -253,7 +253,7 @@ func (a *aps) listNamespaces(w http.ResponseWriter, c *Call) error {
 		n.CreatedAt, n.ModifiedAt = secondsOf(d.CreatedAt), secondsOf(d.ModifiedAt)
 		out.Namespaces = append(out.Namespaces, n)
 	}
-	writeJSON(w, http.StatusOK, out)
+	WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 
@@ -303,7 +303,7 @@ func (a *aps) describeDefinition(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"alertManagerDefinition": struct {
+	WriteJSON(w, http.StatusOK, map[string]any{"alertManagerDefinition": struct {
 		CreatedAt  seconds    `json:"createdAt"`
 		Data       []byte     `json:"data"`
 		ModifiedAt seconds    `json:"modifiedAt"`

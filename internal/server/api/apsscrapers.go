@@ -155,7 +155,7 @@ func (a *aps) createScraper(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusAccepted, shortScraper(s))
+	WriteJSON(w, http.StatusAccepted, shortScraper(s))
 	return nil
 }
 
@@ -213,7 +213,7 @@ func (a *aps) describeScraper(w http.ResponseWriter, c *Call) error {
 	}
 	out := scraperSummary(s)
 	out.ScrapeConfiguration = &blobJSON{s.Configuration}
-	writeJSON(w, http.StatusOK, map[string]scraperJSON{"scraper": out})
+	WriteJSON(w, http.StatusOK, map[string]scraperJSON{"scraper": out})
 	return nil
 }
 
@@ -283,7 +283,7 @@ func (a *aps) listScrapers(w http.ResponseWriter, c *Call) error {
 	for _, s := range list {
 		out.Scrapers = append(out.Scrapers, scraperSummary(s))
 	}
-	writeJSON(w, http.StatusOK, out)
+	WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 
@@ -314,7 +314,7 @@ func (a *aps) updateScraper(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusAccepted, shortScraper(s))
+	WriteJSON(w, http.StatusAccepted, shortScraper(s))
 	return nil
 }
 
@@ -339,7 +339,7 @@ func (a *aps) deleteScraper(w http.ResponseWriter, c *Call) error {
 	if err := a.cfg.Workspaces.DeleteScraper(c.Request.Context(), c.Principal.AccountID, id, queryToken(c)); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusAccepted, struct {
+	WriteJSON(w, http.StatusAccepted, struct {
 		ScraperID string     `json:"scraperId"`
 		Status    statusJSON `json:"status"`
 	}{id, statusJSON{StatusCode: workspace.StatusDeleting}})
@@ -347,7 +347,7 @@ func (a *aps) deleteScraper(w http.ResponseWriter, c *Call) error {
 }
 
 func (a *aps) defaultScraper(w http.ResponseWriter, _ *Call) error {
-	writeJSON(w, http.StatusOK, map[string][]byte{"configuration": a.cfg.ScraperConfiguration})
+	WriteJSON(w, http.StatusOK, map[string][]byte{"configuration": a.cfg.ScraperConfiguration})
 	return nil
 }
 
@@ -416,7 +416,7 @@ func (a *aps) describeScraperLog(w http.ResponseWriter, c *Call) error {
 		}
 		out.Components = append(out.Components, to)
 	}
-	writeJSON(w, http.StatusOK, out)
+	WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 

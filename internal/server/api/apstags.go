@@ -142,7 +142,7 @@ func (a *aps) tag(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	WriteJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 
@@ -168,7 +168,7 @@ func (a *aps) untag(w http.ResponseWriter, c *Call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	WriteJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 
@@ -188,6 +188,6 @@ func (a *aps) listTags(w http.ResponseWriter, c *Call) error {
 	if tags == nil {
 		tags = map[string]string{}
 	}
-	writeJSON(w, http.StatusOK, map[string]map[string]string{"tags": tags})
+	WriteJSON(w, http.StatusOK, map[string]map[string]string{"tags": tags})
 	return nil
 }

@@ -189,10 +189,6 @@ func (rt *Router) refuse(w http.ResponseWriter, r *http.Request, x *exchange, er
 	writeJSONAs(w, contentType, e.Status, body)
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	writeJSONAs(w, "application/json", status, v)
-}
-
 func writeJSONAs(w http.ResponseWriter, contentType string, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -86,4 +87,35 @@ func TestHoldBackForgets(t *testing.T) {
 	unbound, err := newHoldBack(-1, nil)
 	require.NoError(t, err)
 	require.Nil(t, unbound)
+}
+
+// At the edge only those wait whom nobody knows.
+func TestOnlyUnknownCallersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t, func(c *Config) { c.MaxRefusals = 1 })
+		e.judge.deny = "rest:Put"
+		known := ask{method: "GET", target: "/things/1", scope: "rest"}
+		for range allRefusals {
+			e.send(t, ask{method: "GET", target: "/things/1"}) // what comes at once is used up
+		}
+		for _, c := range []struct {
+			name   string
+			ask    ask
+			status int
+			want   time.Duration
+		}{
+			{"unsigned", ask{method: "GET", target: "/things/1"}, http.StatusForbidden, holdFor},
+			{"wrong signature", ask{method: "GET", target: "/things/1", scope: "rest", secret: "x"}, http.StatusForbidden, holdFor},
+			{"good", known, http.StatusOK, 0},
+			{"known and denied", ask{method: "POST", target: "/things", scope: "rest"}, http.StatusForbidden, 0},
+		} {
+			// Both budgets are empty again.
+			for e.hold.source(netip.MustParseAddr("192.0.2.7")).Allow() {
+			}
+			began := time.Now()
+			w := e.send(t, c.ask)
+			require.Equal(t, c.status, w.Code, c.name)
+			require.Equal(t, c.want, time.Since(began), c.name)
+		}
+	})
 }

@@ -36,7 +36,7 @@ func summarize(a *cluster.Association) summaryJSON {
 }
 
 func writeAssociation(w http.ResponseWriter, a *cluster.Association) {
-	writeJSON(w, map[string]associationJSON{"association": {
+	api.WriteJSON(w, http.StatusOK, map[string]associationJSON{"association": {
 		summaryJSON: summarize(a), RoleARN: a.RoleARN, TargetRoleARN: a.TargetRoleARN, ExternalID: a.ExternalID(),
 		DisableSessionTags: a.NoSessionTags, Policy: a.Policy, Tags: a.Tags,
 		CreatedAt: seconds(a.CreatedAt), ModifiedAt: seconds(a.ModifiedAt)}})
@@ -100,7 +100,7 @@ func (e *eks) listAssociations(w http.ResponseWriter, c *api.Call) error {
 	for _, a := range list {
 		out.Associations = append(out.Associations, summarize(a))
 	}
-	writeJSON(w, out)
+	api.WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 

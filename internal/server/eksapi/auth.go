@@ -232,7 +232,7 @@ func (a *auth) handOut(w http.ResponseWriter, c *api.Call, cl *cluster.Cluster, 
 	out.AssumedRole.ARN, out.AssumedRole.ID = creds.RoleARN, creds.RoleID
 	out.Credentials = credentialsJSON{creds.AccessKeyID, creds.SecretAccessKey, creds.SessionToken, seconds(creds.Expiration)}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, out)
+	api.WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 

@@ -80,7 +80,7 @@ func describe(c *cluster.Cluster) clusterJSON {
 }
 
 func writeCluster(w http.ResponseWriter, c *cluster.Cluster) {
-	writeJSON(w, map[string]clusterJSON{"cluster": describe(c)})
+	api.WriteJSON(w, http.StatusOK, map[string]clusterJSON{"cluster": describe(c)})
 }
 
 func (e *eks) describeCluster(w http.ResponseWriter, c *api.Call) error {
@@ -115,7 +115,7 @@ func (e *eks) listClusters(w http.ResponseWriter, c *api.Call) error {
 	for _, cl := range list {
 		out.Clusters = append(out.Clusters, cl.Name)
 	}
-	writeJSON(w, out)
+	api.WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 

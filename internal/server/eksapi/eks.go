@@ -6,12 +6,10 @@
 package eksapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -141,7 +139,7 @@ func (e *eks) conditions(c *api.Call) (map[string][]string, error) {
 			Tags map[string]string `json:"tags"`
 		}
 		// What is wrong with a body is for the operation to say.
-		if b, err := peek(c); err == nil && json.Unmarshal(b, &in) == nil {
+		if b, err := c.Body(); err == nil && json.Unmarshal(b, &in) == nil {
 			for k, v := range in.Tags {
 				keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
 				keys["aws:tagkeys"] = append(keys["aws:tagkeys"], k)
@@ -186,29 +184,14 @@ func (e *eks) tagsOf(c *api.Call) (map[string]string, error) {
 	return cl.Tags, nil
 }
 
-// peek reads the body and leaves it to be read again. The edge has bounded it.
-func peek(c *api.Call) ([]byte, error) {
-	b, err := io.ReadAll(c.Request.Body)
-	c.Request.Body = io.NopCloser(bytes.NewReader(b))
-	return b, err
-}
-
-// decode reads a JSON body; an empty one has no members.
+// decode reads a JSON body, and says what is wrong with it as EKS does.
 func decode(c *api.Call, into any) error {
-	err := json.NewDecoder(c.Request.Body).Decode(into)
-	if err == nil || errors.Is(err, io.EOF) {
-		return nil
+	err := c.Decode(into)
+	var bad *api.BodyError
+	if errors.As(err, &bad) {
+		return invalidParameter(bad.Message)
 	}
-	var typ *json.UnmarshalTypeError
-	if errors.As(err, &typ) {
-		return invalidParameter(fmt.Sprintf("member '%s' must be a %s, found %s", typ.Field, typ.Type, typ.Value))
-	}
-	return invalidParameter("the body is not valid JSON: " + err.Error())
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // the caller may be gone
+	return err
 }
 
 func invalidParameter(message string) *api.Error {
@@ -294,7 +277,7 @@ func (e *eks) tag(w http.ResponseWriter, c *api.Call) error {
 	if err != nil {
 		return tagError(err)
 	}
-	writeJSON(w, struct{}{})
+	api.WriteJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 
@@ -313,7 +296,7 @@ func (e *eks) untag(w http.ResponseWriter, c *api.Call) error {
 	if err != nil {
 		return tagError(err)
 	}
-	writeJSON(w, struct{}{})
+	api.WriteJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 
@@ -333,6 +316,6 @@ func (e *eks) listTags(w http.ResponseWriter, c *api.Call) error {
 		}
 		tags = cl.Tags
 	}
-	writeJSON(w, map[string]map[string]string{"tags": tags})
+	api.WriteJSON(w, http.StatusOK, map[string]map[string]string{"tags": tags})
 	return nil
 }
