@@ -84,6 +84,9 @@ func (s *Service) Create(ctx context.Context, account string, in CreateInput) (*
 		return nil, wrapDB("create workspace", err)
 	}
 	s.Kick()
+	if t.WorkspaceID == r.ID {
+		return r.workspace() // as it was made: Run may have been at it since
+	}
 	w, err := s.Get(ctx, account, t.WorkspaceID)
 	if errors.Is(err, ErrNotFound) {
 		return nil, &ConflictError{ID: t.WorkspaceID, Message: "The client token was used for a workspace that has been deleted."}

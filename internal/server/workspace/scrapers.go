@@ -242,6 +242,9 @@ func (s *Service) CreateScraper(ctx context.Context, account string, sc Scraper,
 		return nil, wrapDB("create scraper", err)
 	}
 	s.Kick()
+	if t.WorkspaceID == sc.ID {
+		return r.scraper() // as it was made: Run may have been at it since
+	}
 	made, err := s.Scraper(ctx, account, t.WorkspaceID)
 	var missing *NotFoundError
 	if errors.As(err, &missing) {
