@@ -26,6 +26,12 @@ export interface QueryAnswer {
   infos: string[];
 }
 
+/** QueryStats is what the server says a query cost: its evaluation's time and the samples it read. */
+export interface QueryStats {
+  ms: number;
+  samples: number;
+}
+
 interface Envelope<T> {
   status: string;
   data: T;
@@ -57,6 +63,14 @@ export class PrometheusApi {
 
   async instant(query: string, timeMs: number, signal?: AbortSignal): Promise<QueryAnswer> {
     return this.query('query', { query, time: seconds(timeMs) }, signal);
+  }
+
+  /** measured is instant with the server's own account of what the query cost; null where it gives none. */
+  async measured(query: string, timeMs: number, signal?: AbortSignal): Promise<{ data: QueryData; stats: QueryStats | null }> {
+    const { data } = await this.query('query', { query, time: seconds(timeMs), stats: 'true' }, signal);
+    const stats = (data as { stats?: { timings?: { evalTotalTime?: number }; samples?: { totalQueryableSamples?: number } } }).stats;
+    const took = stats?.timings?.evalTotalTime;
+    return { data, stats: took === undefined ? null : { ms: took * 1000, samples: stats?.samples?.totalQueryableSamples ?? 0 } };
   }
 
   async range(query: string, startMs: number, endMs: number, stepMs: number, signal?: AbortSignal): Promise<QueryAnswer> {

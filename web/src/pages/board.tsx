@@ -1,8 +1,8 @@
 /** The board page: loads a board, keeps its state in the URL, resolves its variables and draws its panels. */
 import { css } from '@emotion/css';
 import { DashboardCursorSync, type GrafanaTheme2 } from '@grafana/data';
-import { useCallback, useContext, useEffect, useMemo, useState } from 'react';
-import { useNavigate, useParams, useSearchParams } from 'react-router';
+import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'react';
+import { useLocation, useNavigate, useParams, useSearchParams } from 'react-router';
 import { placeSections } from '../board/layout';
 import { migrateBoard } from '../board/migrate';
 import { interpolate } from '../board/interpolate';
@@ -19,8 +19,9 @@ import { BoardGrid } from '../panels/grid';
 import { Alert, Button, EmptyState, LoadingPlaceholder, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
 import { EditTools, type BoardMeta, type EditState } from './board_edit_tools';
-import { emptyBoard, type Json } from './board_json';
+import { addPanel, emptyBoard, type Json } from './board_json';
 import { BoardLinks } from './board_links';
+import { exploreUrl as exploreAddress } from './explore_state';
 import { SessionContext } from './session';
 import { Shell } from './shell';
 import { TimeTools, useTick } from './time_tools';
@@ -58,8 +59,11 @@ interface EditableProps {
 
 /** EditableBoard draws what is edited, or what was saved while nothing is. */
 function EditableBoard({ uid, base, meta, sources, reload }: EditableProps) {
+  const t = useT();
   const navigate = useNavigate();
-  const [draft, setDraft] = useState<Json | null>(null);
+  const { state } = useLocation() as { state: { addPanel?: Json } | null };
+  // Explore sends a panel along; it is a change like any other until it is saved.
+  const [draft, setDraft] = useState<Json | null>(() => (state?.addPanel && meta.canSave ? addPanel(base, t('edit.newPanel'), state.addPanel).board : null));
   const [problem, setProblem] = useState('');
   const board = useMemo(() => migrateBoard(draft ?? base), [draft, base]);
   const change = useCallback((next: Json | null) => {
@@ -163,6 +167,9 @@ interface ContextInput extends ViewProps {
 
 function useBoardContextValue({ uid, board, sources, range, url, tick, runner, variables, patch }: ContextInput): BoardContextValue {
   const session = useContext(SessionContext);
+  const { pathname, search } = useLocation();
+  const here = useRef('');
+  here.current = pathname + search;
   const scope = useMemo(() => scopeOf(variables ?? []), [variables]);
   const builtins = useMemo(
     () => ({ __dashboard: board.title, '__user.login': session?.user.login ?? '', __user: session?.user.login ?? '', __org: '1' }),
@@ -190,7 +197,7 @@ function useBoardContextValue({ uid, board, sources, range, url, tick, runner, v
     [patch]
   );
   const exploreUrl = useCallback(
-    (expr: string, source: string) => `/explore?${new URLSearchParams({ expr, ds: source, from: url.from, to: url.to })}`,
+    (queries: readonly { expr: string; legend?: string }[], source: string) => exploreAddress(queries, { source, from: url.from, to: url.to, back: here.current.startsWith('/d/') ? here.current : '' }),
     [url.from, url.to]
   );
   const sync = board.graphTooltip === 2 ? DashboardCursorSync.Tooltip : board.graphTooltip === 1 ? DashboardCursorSync.Crosshair : DashboardCursorSync.Off;

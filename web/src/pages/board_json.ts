@@ -51,13 +51,13 @@ export function duplicatePanel(board: Json, id: number): { board: Json; id: numb
   return { board: mapPanels(board, (p) => (p.id === id ? [p, copy(p)] : [p])), id: copyId };
 }
 
-/** addPanel puts a new time series panel at the top; everything else moves down. */
-export function addPanel(board: Json, title: string): { board: Json; id: number } {
+/** addPanel puts a new panel, a time series if nothing else is said, at the top; everything else moves down. */
+export function addPanel(board: Json, title: string, what: Json = {}): { board: Json; id: number } {
   const id = nextId(board);
   const height = 8;
   const panel: Json = {
     id, type: 'timeseries', title, gridPos: { x: 0, y: 0, w: 12, h: height }, datasource: null, targets: [{ refId: 'A', expr: '', range: true }],
-    fieldConfig: { defaults: {}, overrides: [] }, options: {},
+    fieldConfig: { defaults: {}, overrides: [] }, options: {}, ...what,
   };
   const down = (p: Json): Json => {
     const at = gridOf(p);

@@ -1,5 +1,5 @@
 /** The PromQL editor, with completion and linting from Prometheus' own CodeMirror extension. Loaded when Explore opens. */
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import { autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
 import { lintKeymap } from '@codemirror/lint';
@@ -35,6 +35,7 @@ export default function PromqlEditor(props: Props) {
     const range = () => ({ from: latest.current.range.from.valueOf(), to: latest.current.range.to.valueOf() });
     const promql = new PromQLExtension().setComplete({ remote: new PromqlClient(latest.current.sourceUid, range) });
     const run = (v: EditorView) => {
+      closeCompletion(v);
       latest.current.onRun(v.state.doc.toString());
       return true;
     };
@@ -94,8 +95,8 @@ function appearance(theme: GrafanaTheme2) {
         '.cm-placeholder': { color: colors.text.disabled },
         '.cm-tooltip': { backgroundColor: colors.background.elevated, color: colors.text.primary, border: `1px solid ${colors.border.weak}`, zIndex: String(theme.zIndex.portal) },
         '.cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]': { backgroundColor: colors.action.selected, color: colors.text.primary },
-        '.cm-completionDetail': { color: colors.text.secondary, fontStyle: 'normal', marginLeft: '1em' },
-        '.cm-completionMatchedText': { textDecoration: 'none', fontWeight: '600', color: colors.text.link },
+        '.cm-completionDetail': { color: colors.text.primary, fontStyle: 'normal', marginLeft: '1em' },
+        '.cm-completionMatchedText': { textDecoration: 'underline', fontWeight: '600', color: colors.text.primary },
         '.cm-selectionBackground, &.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground': { backgroundColor: colors.action.focus },
         '.cm-matchingBracket': { backgroundColor: colors.action.selected },
         '.cm-diagnostic': { color: colors.text.primary },

@@ -24,7 +24,8 @@ export interface BoardContextValue {
   onZoom: (range: { from: number; to: number }) => void;
   onView: (panelId: number | null) => void;
   viewing: number | null;
-  exploreUrl: (expr: string, sourceUid: string) => string;
+  /** The address that opens Explore with these queries; from there a reader comes back to this board. */
+  exploreUrl: (queries: readonly { expr: string; legend?: string }[], sourceUid: string) => string;
 }
 
 export const BoardContext = createContext<BoardContextValue | null>(null);

@@ -130,7 +130,7 @@ function PanelMenu({ panel, data, onInspect, onPicture }: MenuProps) {
   return (
     <Menu>
       <Menu.Item icon="eye" label={t(viewing ? 'panel.exitView' : 'panel.view')} onClick={() => ctx.onView(viewing ? null : panel.id)} />
-      {first && <Menu.Item icon="compass" label={t('panel.explore')} onClick={() => void navigate(ctx.exploreUrl(first.expr, first.sourceUid))} />}
+      {first && <Menu.Item icon="compass" label={t('panel.explore')} onClick={() => void navigate(ctx.exploreUrl(asked(data.plan.queries), first.sourceUid))} />}
       <Menu.Divider />
       <Menu.Item icon="info-circle" label={t('panel.inspectData')} onClick={() => onInspect('data')} />
       {first && <Menu.Item icon="sitemap" label={t('panel.provenance')} onClick={() => onInspect('origin')} />}
@@ -138,6 +138,12 @@ function PanelMenu({ panel, data, onInspect, onPicture }: MenuProps) {
       <Menu.Item icon="camera" label={t('panel.png')} onClick={onPicture} />
     </Menu>
   );
+}
+
+/** asked lists a panel's queries for Explore: each once, of one data source, as Explore asks one. */
+function asked(queries: PanelData['plan']['queries']): { expr: string; legend: string }[] {
+  const mine = queries.filter((q) => q.sourceUid === queries[0]?.sourceUid);
+  return [...new Map(mine.map((q) => [q.target.refId, { expr: q.expr, legend: q.target.legendFormat }])).values()];
 }
 
 interface BodyProps {
@@ -189,8 +195,8 @@ function Body({ panel, data, replace, width, height, onRetry }: BodyProps) {
   if (data.state !== 'done') {
     return null;
   }
-  if (noValueText(panel) !== '' && (panel.type === 'stat' || panel.type === 'gauge' || panel.type === 'bargauge')) {
-    // The board's author said what "nothing" means here.
+  if (noValueText(panel) !== '' && panel.options.textMode !== 'name' && (panel.type === 'stat' || panel.type === 'gauge' || panel.type === 'bargauge')) {
+    // The board's author said what "nothing" means here. A stat that shows only names has no place for it.
     return <Drawn Visual={Visual} panel={panel} data={data} replace={replace} width={width} height={height} />;
   }
   return (

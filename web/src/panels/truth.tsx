@@ -30,7 +30,7 @@ function Fix({ reason, data }: { reason: Reason; data: PanelData }) {
     return null;
   }
   const go = (expr: string, label: string): ReactNode => (
-    <Button size="sm" variant="secondary" fill="outline" onClick={() => void navigate(ctx.exploreUrl(expr, first.sourceUid))}>
+    <Button size="sm" variant="secondary" fill="outline" onClick={() => void navigate(ctx.exploreUrl([{ expr }], first.sourceUid))}>
       {label}
     </Button>
   );
@@ -106,7 +106,7 @@ function DoubledNotice({ data, visible }: { data: PanelData; visible: boolean })
   return (
     <IconButton
       name="exclamation-triangle" size="md" variant="destructive" aria-label={`${text} ${t('panel.fix.jobs')}`} tooltip={text} data-testid="panel-doubled"
-      onClick={() => void navigate(ctx.exploreUrl(`count by (job) (${found.metric}{instance=${JSON.stringify(found.instance)}})`, first.sourceUid))}
+      onClick={() => void navigate(ctx.exploreUrl([{ expr: `count by (job) (${found.metric}{instance=${JSON.stringify(found.instance)}})` }], first.sourceUid))}
     />
   );
 }

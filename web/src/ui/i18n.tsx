@@ -76,3 +76,13 @@ export function useT(): T {
 export function useLanguage(): Pick<I18n, 'language' | 'setLanguage'> {
   return useContext(I18nContext);
 }
+
+/** LocalT is T for the texts of one page. */
+export type LocalT<K extends string> = (key: K, values?: Record<string, string | number>) => string;
+
+/** localTexts makes a hook for texts that travel with the page that shows them. A key that is missing in one language does not compile. */
+export function localTexts<K extends string>(english: Record<K, string>, korean: Record<K, string>): () => LocalT<K> {
+  const of = (all: Record<K, string>): LocalT<K> => (key, values = {}) => all[key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
+  const [en, ko] = [of(english), of(korean)];
+  return () => (useLanguage().language === 'ko' ? ko : en);
+}

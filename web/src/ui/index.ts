@@ -11,4 +11,4 @@ export {
 } from '@grafana/ui';
 export type { IconName } from '@grafana/data';
 export { ThemeProvider, useThemeMode, type ThemeMode } from './theme';
-export { I18nProvider, useT, useLanguage, type Language, type MessageKey } from './i18n';
+export { I18nProvider, localTexts, useT, useLanguage, type Language, type LocalT, type MessageKey } from './i18n';

@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call, canFill, startFilled, type Filled } from './filled.ts';
 import { launch, open, settled, SHOTS, signIn, type Opened } from './harness.ts';
@@ -14,6 +14,8 @@ import { facts, rawPanels, type RawBoard, type Said } from './panel_facts.ts';
 const SHARED = resolve(import.meta.dirname, '../../../../shared/dashboards');
 const FORMS = resolve(import.meta.dirname, '../boards');
 const PAGES = 2;
+/** Height of what is read at once, less than the window by what stands around the board. */
+const SCREEN = 5500;
 
 function boardsIn(folder: string): string[] {
   return existsSync(folder) ? readdirSync(folder).filter((f) => f.endsWith('.json')).sort().map((f) => join(folder, f)) : [];
@@ -30,6 +32,26 @@ function blank(p: Said): boolean {
 /** waiting: it is blank still, or has not yet found out why it is empty. */
 function waiting(p: Said): boolean {
   return blank(p) || p.empty === 'No data.';
+}
+
+/** readAll reads a board screen by screen, as panels ask for data only while they are in sight, and what is drawn appears a moment after its data. */
+async function readAll(page: Page): Promise<Said[]> {
+  const read: Said[] = [];
+  for (let top = 0, all = SCREEN; top < all; top += SCREEN) {
+    all = await page.evaluate((y) => {
+      const main = document.querySelector('#content') as HTMLElement;
+      main.scrollTop = y;
+      return main.scrollHeight;
+    }, top);
+    await settled(page);
+    const until = performance.now() + 10_000;
+    for (let wait = true; wait; ) {
+      (await facts(page)).forEach((p, i) => (read[i] = !read[i] || waiting(read[i]) ? p : read[i]));
+      wait = performance.now() < until && read.some((p) => p.inView && waiting(p));
+      await page.evaluate(() => new Promise(requestAnimationFrame));
+    }
+  }
+  return read;
 }
 
 interface Opening {
@@ -62,7 +84,7 @@ describe.skipIf(files.length === 0)('published boards on recorded data', () => {
         openings.push(await openBoard(next.file, next.uid, String(source?.uid)));
       }
     }));
-  }, 600_000);
+  }, corpus === undefined ? 600_000 : 3_600_000);
   afterAll(async () => {
     if (process.env.MANGRU_REPORT !== undefined) {
       writeFileSync(process.env.MANGRU_REPORT, JSON.stringify(openings, null, 1));
@@ -91,12 +113,7 @@ describe.skipIf(files.length === 0)('published boards on recorded data', () => {
           await folded.first().click();
         }
       }
-      await settled(page);
-      // What is drawn appears a moment after its data.
-      let panels = await facts(page);
-      for (const until = performance.now() + 10_000; panels.some(waiting) && performance.now() < until; panels = await facts(page)) {
-        await page.evaluate(() => new Promise(requestAnimationFrame));
-      }
+      const panels = await readAll(page);
       if (process.env.MANGRU_SHOTS !== undefined) {
         await page.screenshot({ path: join(SHOTS, `corpus-${file.split('/').at(-1)?.replace(/\.json$/, '')}.png`), clip: { x: 0, y: 0, width: 1440, height: 2400 } });
       }

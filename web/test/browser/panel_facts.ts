@@ -7,6 +7,7 @@ export interface Said {
   type: string;
   title: string;
   state: string;
+  inView: boolean;
   /** Something was drawn from data, or the panel needs none. */
   drawn: boolean;
   crashed: boolean;
@@ -33,8 +34,9 @@ export async function facts(page: Page): Promise<Said[]> {
       const crashed = sentence.includes('could not be drawn');
       const unknown = /^Panels of type .* cannot be drawn here/.test(sentence);
       return {
+        inView: panel.getBoundingClientRect().top < window.innerHeight && panel.getBoundingClientRect().bottom > 0,
         id: Number(panel.dataset.panelId), type: panel.dataset.panelType ?? '', title, state: state?.dataset.state ?? '',
-        drawn: sentence === '' && (panel.querySelector('canvas, table, [role=grid], svg.chart, [data-testid=panel-content] *') !== null || text !== ''),
+        drawn: sentence === '' && (panel.querySelector('canvas, table, img, [role=grid], svg.chart, [data-testid=panel-content] *') !== null || text !== ''),
         crashed, unknown, error: state?.dataset.state === 'error' ? sentence || 'a query failed' : '', empty,
         missingMetric: /^No metric "([^"]+)" in this workspace/.exec(empty)?.[1] ?? '', text: text.slice(0, 600),
       };

@@ -22,6 +22,8 @@ export interface FakeServer {
   everything: boolean;
   /** When true, two jobs scrape the same instance. */
   doubled: boolean;
+  /** The queries that were run, newest first. */
+  history: { uid: string; datasourceUid: string; createdAt: number; comment: string; starred: boolean; queries: unknown[] }[];
   releaseSlow: () => void;
   close: () => Promise<void>;
 }
@@ -31,7 +33,7 @@ const TYPES: Record<string, string> = { '.html': 'text/html; charset=utf-8', '.j
 export async function startFake(port = 0): Promise<FakeServer> {
   let release: () => void = () => undefined;
   const slow = new Promise<void>((resolve) => (release = resolve));
-  const fake: FakeServer = { url: '', requests: [], extra: new Map(), empty: false, everything: false, doubled: false, releaseSlow: () => release(), close: () => Promise.resolve() };
+  const fake: FakeServer = { url: '', requests: [], extra: new Map(), empty: false, everything: false, doubled: false, history: [], releaseSlow: () => release(), close: () => Promise.resolve() };
   const server: Server = createServer((req, res) => {
     handle(req, res, fake, slow).catch((err: unknown) => {
       res.writeHead(500).end(String(err));
@@ -66,7 +68,36 @@ async function handle(req: IncomingMessage, res: ServerResponse, fake: FakeServe
   if (req.method !== 'GET' && req.headers['x-csrf-token'] !== CSRF) {
     return json(res, 403, { message: 'the X-CSRF-Token header is missing or wrong' });
   }
+  if (url.pathname.startsWith('/api/query-history')) {
+    return history(req, res, url, body, fake);
+  }
   return api(req, res, url, form, fake, slow);
+}
+
+function history(req: IncomingMessage, res: ServerResponse, url: URL, body: string, fake: FakeServer): void {
+  const [, uid = ''] = /^\/api\/query-history\/(?:star\/)?(.+)$/.exec(url.pathname) ?? [];
+  const entry = fake.history.find((h) => h.uid === uid);
+  if (uid === '' && req.method === 'POST') {
+    const added = { uid: `h${fake.history.length + 1}`, createdAt: Math.floor(Date.now() / 1000), comment: '', starred: false, ...(JSON.parse(body) as { datasourceUid: string; queries: unknown[] }) };
+    fake.history.unshift(added);
+    return json(res, 200, { result: added });
+  }
+  if (uid === '') {
+    const text = (url.searchParams.get('searchString') ?? '').toLowerCase();
+    const list = fake.history.filter((h) => JSON.stringify(h.queries).toLowerCase().includes(text) && (url.searchParams.get('onlyStarred') !== 'true' || h.starred));
+    return json(res, 200, { result: { totalCount: list.length, page: 1, perPage: 100, queryHistory: list } });
+  }
+  if (!entry) {
+    return json(res, 404, { message: 'Query in query history not found' });
+  }
+  if (url.pathname.includes('/star/')) {
+    entry.starred = req.method === 'POST';
+  } else if (req.method === 'PATCH') {
+    entry.comment = (JSON.parse(body) as { comment: string }).comment;
+  } else {
+    fake.history.splice(fake.history.indexOf(entry), 1);
+  }
+  return json(res, 200, { result: entry });
 }
 
 async function api(req: IncomingMessage, res: ServerResponse, url: URL, form: URLSearchParams, fake: FakeServer, slow: Promise<void>): Promise<void> {
