@@ -75,6 +75,8 @@ type clusterKeys struct {
 	Issuer      string          `json:"issuer"`
 	JWKS        json.RawMessage `json:"jwks,omitempty"`
 	InternalURL string          `json:"internalUrl,omitempty"`
+	// Scrapable says that the server has a token for scrapers.
+	Scrapable bool `json:"scrapable,omitempty"`
 }
 
 // account returns the account that the cluster is in.
@@ -107,6 +109,8 @@ type clusterFacts struct {
 	Issuer      string          `json:"issuer"`
 	JWKS        json.RawMessage `json:"jwks,omitempty"`
 	InternalURL string          `json:"internalUrl,omitempty"`
+	// ScraperToken is what scrapers show the API server; "" leaves what is recorded.
+	ScraperToken string `json:"scraperToken,omitempty"`
 }
 
 // kubeGet fetches a path of an API server.
@@ -209,13 +213,16 @@ const (
 
 func newClusterRegisterCmd(f *awsFlags) *cobra.Command {
 	kube := &kubeFlags{}
-	var issuer, jwks, internalURL string
+	var issuer, jwks, internalURL, token string
 	var tags []string
-	var noProvider bool
+	var noProvider, scraper bool
 	c := &cobra.Command{Use: "register NAME", Short: "Record a cluster's issuer and keys, and make the provider that roles trust",
 		Long: "Reads version, issuer and public keys from the API server, with the credentials of the kubeconfig, and records them.\n" +
 			"Run it again after the cluster's signing keys have changed. With --internal-url the server fetches the keys itself\n" +
-			"and follows such changes; that URL must answer without credentials.",
+			"and follows such changes; that URL must answer without credentials.\n" +
+			"With --scraper the server's scrapers may collect in the cluster: a service account mangru-scraper is made that may find\n" +
+			"nodes, pods and services and get from them through the API server, and the server keeps its token, encrypted. Deleting\n" +
+			"the secret mangru-scraper/mangru-scraper ends that.",
 		Args: exactly("a name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -234,6 +241,9 @@ func newClusterRegisterCmd(f *awsFlags) *cobra.Command {
 			if err := facts.complete(ctx, kube); err != nil {
 				return err
 			}
+			if err := facts.findToken(cmd, kube, scraper, token); err != nil {
+				return err
+			}
 			c, err := f.client(ctx)
 			if err != nil {
 				return err
@@ -245,6 +255,9 @@ func newClusterRegisterCmd(f *awsFlags) *cobra.Command {
 			return f.show(cmd, out, func(t *table) {
 				t.row("Cluster", out.Cluster.Name, out.Result)
 				t.row("Issuer", out.Cluster.Identity.OIDC.Issuer, "")
+				if m := out.Cluster.Mangru; m != nil && m.Scrapable {
+					t.row("Scrapers", "may collect at "+out.Cluster.Endpoint, "")
+				}
 				if out.Provider != "" {
 					t.row("Provider", out.Provider, out.ProviderResult)
 				}
@@ -255,8 +268,31 @@ func newClusterRegisterCmd(f *awsFlags) *cobra.Command {
 	c.Flags().StringVar(&jwks, "jwks", "", "file with the keys that sign them (default: asked); with --issuer no cluster is asked")
 	c.Flags().StringVar(&internalURL, "internal-url", "", "let the server fetch the keys from this URL")
 	c.Flags().BoolVar(&noProvider, "no-oidc-provider", false, "only record the cluster: enough for Pod Identity")
+	c.Flags().BoolVar(&scraper, "scraper", false, "make a service account for the server's scrapers in the cluster, and give its token to the server")
+	c.Flags().StringVar(&token, "scraper-token", "", "file with the token of a service account that you have made for them, - for standard input")
 	c.Flags().StringArrayVar(&tags, "tag", nil, "key=value; may be repeated")
 	return c
+}
+
+// findToken finds or makes the token of scrapers, if they are wanted.
+func (f *clusterFacts) findToken(cmd *cobra.Command, kube *kubeFlags, scraper bool, file string) error {
+	if scraper && file != "" {
+		return usagef("--scraper makes a token, --scraper-token gives one: choose one of them")
+	}
+	if file != "" {
+		text, err := readDocument(cmd, "scraper-token", file)
+		f.ScraperToken = strings.TrimSpace(text)
+		return err
+	}
+	if !scraper {
+		return nil
+	}
+	client, err := kube.client()
+	if err != nil {
+		return err
+	}
+	f.ScraperToken, err = ensureScraperAccess(cmd.Context(), client)
+	return err
 }
 
 // complete asks the cluster for what is missing, and checks the keys.
@@ -346,6 +382,7 @@ func (f *clusterFacts) same(d *describedCluster) bool {
 	sameKeys := sameJSON(string(f.JWKS), string(was.JWKS))
 	now := *f
 	now.JWKS, was.JWKS = nil, nil
+	// A token is not shown again, so one that is given counts as another.
 	return sameKeys && reflect.DeepEqual(now, was)
 }
 
@@ -459,6 +496,9 @@ func newClusterDescribeCmd(f *awsFlags) *cobra.Command {
 				}
 				t.row("Keys", keys.source())
 				t.row("Provider", providerARN(d.account(), d.Identity.OIDC.Issuer))
+				if d.Mangru != nil && d.Mangru.Scrapable {
+					t.row("Scrapers", "may collect here")
+				}
 				for _, k := range sortedKeys(d.Tags) {
 					t.row("Tag", k+"="+d.Tags[k])
 				}

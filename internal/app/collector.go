@@ -53,6 +53,9 @@ type CollectorDeps struct {
 	DrainTimeout time.Duration
 	// HandOut, if not nil, leaves scraping to others.
 	HandOut *HandOut
+	// Reach, if not nil, is how targets and endpoints are reached, in place of
+	// directly.
+	Reach *Reach
 }
 
 // Collector discovers, scrapes, buffers and sends. Make it with NewCollector,
@@ -74,10 +77,13 @@ type Collector struct {
 	endpoints []*runningEndpoint
 	listeners map[string]*listener
 
-	sharing  *sharing
-	jobs     atomic.Pointer[jobSettings]
-	pressure pressure
-	read     atomic.Pointer[filesSum] // see lastRead
+	sharing *sharing
+	// unreachable are the targets that were said to be left out. Only
+	// applyTargets has it, which is called one at a time.
+	unreachable map[string]bool
+	jobs        atomic.Pointer[jobSettings]
+	pressure    pressure
+	read        atomic.Pointer[filesSum] // see lastRead
 }
 
 // runningEndpoint is a sender and how to stop it.
@@ -94,7 +100,7 @@ func NewCollector(cfg *otelconf.Config, deps CollectorDeps) (c *Collector, err e
 	deps.DrainTimeout = cmp.Or(deps.DrainTimeout, defaultDrainTimeout)
 	c = &Collector{
 		deps: deps, log: deps.Logger.With("component", "collector"), cfg: cfg,
-		metrics: send.NewMetrics(deps.Registerer), failed: make(chan error, 1),
+		metrics: send.NewMetrics(deps.Registerer), failed: make(chan error, 1), unreachable: make(map[string]bool),
 	}
 	claimed := c
 	defer func() {
@@ -158,6 +164,9 @@ func (c *Collector) senders(cfg *otelconf.Config) ([]*runningEndpoint, error) {
 	var out []*runningEndpoint
 	for _, e := range cfg.Endpoints {
 		sc := send.Config{Endpoint: e, BatchTimeout: min(cfg.BatchTimeout, maxBatchTimeout), UserAgent: userAgent()}
+		if c.deps.Reach != nil {
+			sc.Transport = c.deps.Reach.Endpoints
+		}
 		i := slices.IndexFunc(c.endpoints, func(r *runningEndpoint) bool { return reflect.DeepEqual(r.cfg, sc) })
 		if i >= 0 {
 			out = append(out, c.endpoints[i])
@@ -216,12 +225,18 @@ func (c *Collector) applyTargets(jobs []discover.Job) {
 		if t := set.transports[name]; t != nil {
 			sj.Transport = t
 		}
+		if c.deps.Reach != nil {
+			sj.Transport = c.deps.Reach.Targets
+		}
 		sj.Moved, sj.Total = j.Moved, j.Total
 		looks := sj.TargetInfo != nil || len(sj.Program.Discovered()) > 0
 		for i := range j.Targets {
 			t := &j.Targets[i]
 			st := scrape.Target{
 				ID: t.ID, Labels: t.Labels, URL: t.URL, Interval: t.Interval, Timeout: t.Timeout, From: t.From, Until: t.Until,
+			}
+			if c.deps.Reach != nil && !c.route(name, t, &st) {
+				continue
 			}
 			if looks {
 				st.Discovered = t.Discovered()

@@ -56,6 +56,7 @@ type Server struct {
 	queryLog   *query.FileLog // nil without a file
 	rules      serverRules
 	logs       *logs.Sinks
+	scrapers   *scrapers
 	router     *api.Router
 	http       *httpserver.Server
 	dashboard  atomic.Pointer[Dashboard] // nil until OpenUI
@@ -143,8 +144,10 @@ func (s *Server) openData(ctx context.Context) (err error) {
 	if s.logs, err = logs.New(c.Logs.config(filepath.Join(c.Data, "logs"), s.registry), s.logger); err != nil {
 		return err
 	}
+	s.scrapers = &scrapers{logger: s.logger, clusters: s.identity.clusters, logs: s.logs.Write, endpoint: s.Endpoint,
+		write: &localWrite{s.ingest.ServeWorkspace}, running: make(map[string]*runningScraper)}
 	s.workspaces, err = workspace.New(workspace.Config{
-		Region: c.Region, MaxWorkspaces: c.MaxWorkspaces, MaxScrapers: c.MaxScrapers, Logs: s.logs, LogURLs: c.Logs.URLs,
+		Scrapers: s.scrapers, Region: c.Region, MaxWorkspaces: c.MaxWorkspaces, MaxScrapers: c.MaxScrapers, Logs: s.logs, LogURLs: c.Logs.URLs,
 		Apply:    func(ctx context.Context, id string, _ *workspace.Settings) error { return s.store.Apply(ctx, id) },
 		Defaults: workspace.Settings{Retention: time.Duration(c.Store.Retention), OutOfOrderWindow: time.Duration(c.Limits.OutOfOrderWindow)},
 	}, s.records, workspaceStorage{s.store, s.ingest, s.query, &s.rules}, s.logger)
@@ -218,7 +221,7 @@ func (s *Server) handler() (http.Handler, error) {
 		return nil, err
 	}
 	s.router = router
-	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)})
+	metrics := promhttp.HandlerFor(prometheus.Gatherers{s.registry, s.scrapers}, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)})
 	// No ServeMux here: it redirects to cleaned paths, and signatures cover the
 	// path as it was sent.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -279,7 +282,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return runStages(ctx, []stage{
 		{"api", s.http.Run}, {"audit", s.identity.audit.Run}, {"identity", s.runIdentity},
 		{"rules", s.rules.rules.Run}, {"alerts", s.rules.alerts.Run},
-		{"workspaces", s.workspaces.Run}, {"store", s.store.Run},
+		{"workspaces", s.workspaces.Run}, {"scrapers", s.scrapers.watch}, {"store", s.store.Run},
 	})
 }
 
@@ -298,6 +301,9 @@ func (s *Server) Close() error {
 		}
 		if s.http != nil {
 			errs = append(errs, s.http.Close())
+		}
+		if s.scrapers != nil {
+			s.scrapers.close()
 		}
 		s.rules.close()
 		errs = append(errs, s.identity.close())

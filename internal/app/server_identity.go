@@ -59,7 +59,11 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 	if id.sts, err = sts.New(sts.Config{Store: id.iam, Tokens: id.tokens, Keys: id.iam.SessionKeys(), Registerer: s.registry}); err != nil {
 		return err
 	}
-	if id.clusters, err = cluster.New(cluster.Config{Region: c.Region}, s.records); err != nil {
+	secret, err := id.iam.PurposeKey(ctx, "clusters")
+	if err != nil {
+		return err
+	}
+	if id.clusters, err = cluster.New(cluster.Config{Region: c.Region, Key: secret}, s.records); err != nil {
 		return err
 	}
 	id.people = directory.New(directory.Config{}, s.records)

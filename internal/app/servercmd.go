@@ -72,6 +72,7 @@ func runServer(ctx context.Context, cfg ServerConfig, logger *slog.Logger) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	useKubeLog(logger) // of scrapers' discovery
 	s, err := NewServer(ctx, cfg, ServerDeps{Logger: logger})
 	if err != nil {
 		return err

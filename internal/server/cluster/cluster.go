@@ -5,6 +5,7 @@
 package cluster
 
 import (
+	"crypto/cipher"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -31,6 +32,8 @@ type Cluster struct {
 	Name      string
 	CreatedAt time.Time
 	Tags      map[string]string
+	// Scrapable says that a token for scrapers is recorded.
+	Scrapable bool
 	Registration
 }
 
@@ -53,6 +56,9 @@ type Registration struct {
 	InternalURL string
 	// Connector is kept as it was given and shown again.
 	Connector Connector
+	// ScraperToken is the bearer token that scrapers show the API server. It is
+	// sealed and never shown again. Nil leaves what is recorded, "" takes it away.
+	ScraperToken *string
 }
 
 // Connector says what kind of cluster it is.
@@ -165,14 +171,17 @@ type Config struct {
 	// MaxClusters bounds an account's clusters, MaxAssociations a cluster's
 	// associations. Zero means 100 and 5000.
 	MaxClusters, MaxAssociations int
+	// Key, 32 bytes, seals the tokens of scrapers. Nil refuses such tokens.
+	Key []byte
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
 
 // Service keeps the records. It is safe for concurrent use.
 type Service struct {
-	cfg Config
-	db  *bun.DB
+	cfg  Config
+	db   *bun.DB
+	seal cipher.AEAD // nil without a key
 }
 
 // New returns the Service over db.
@@ -189,7 +198,11 @@ func New(cfg Config, db *bun.DB) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, db: db}, nil
+	seal, err := newSeal(cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, db: db, seal: seal}, nil
 }
 
 // Bounds of what a record holds, in bytes where it is text.
@@ -237,6 +250,9 @@ func (r *Registration) check() error {
 		return err
 	}
 	if err := checkURL("internalUrl", r.InternalURL); err != nil {
+		return err
+	}
+	if err := r.checkScraperToken(); err != nil {
 		return err
 	}
 	if err := checkCA(r.CA); err != nil {

@@ -30,6 +30,7 @@ type row struct {
 	InternalURL   string `bun:"internal_url"`
 	Connector     string `bun:"connector"`
 	Tags          string `bun:"tags"`
+	ScraperToken  string `bun:"scraper_token"` // sealed
 	CreatedAt     int64  `bun:"created_at"`
 }
 
@@ -54,7 +55,7 @@ func (r *row) set(reg Registration) {
 
 func (r *row) cluster() (*Cluster, error) {
 	c := &Cluster{ID: r.ID, AccountID: r.AccountID, Region: r.Region, Name: r.Name,
-		CreatedAt: time.UnixMilli(r.CreatedAt).UTC(),
+		CreatedAt: time.UnixMilli(r.CreatedAt).UTC(), Scrapable: r.ScraperToken != "",
 		Registration: Registration{Version: r.Version, Endpoint: r.Endpoint, CA: r.CA,
 			Issuer: r.Issuer, JWKS: r.JWKS, InternalURL: r.InternalURL}}
 	err := errors.Join(json.Unmarshal([]byte(r.Connector), &c.Connector), json.Unmarshal([]byte(r.Tags), &c.Tags))
@@ -100,6 +101,9 @@ func (s *Service) Register(ctx context.Context, account string, in RegisterInput
 	r := &row{ID: uuid.NewString(), AccountID: account, Region: s.cfg.Region, Name: in.Name,
 		Tags: encodeTags(in.Tags), CreatedAt: s.cfg.Now().UnixMilli()}
 	r.set(in.Registration)
+	if err := s.setToken(r, in.Registration, r.Endpoint); err != nil {
+		return nil, err
+	}
 	t := &tokenRow{AccountID: account, Operation: "RegisterCluster", Token: in.ClientToken,
 		Input: hashInput(in.Name, r.Tags, encode(in.Registration)), Result: r.ID}
 	err := s.once(ctx, t, func(ctx context.Context, tx bun.Tx) error {
@@ -138,7 +142,11 @@ func (s *Service) Update(ctx context.Context, account, name string, reg Registra
 		if err != nil {
 			return err
 		}
+		endpoint := r.Endpoint
 		r.set(reg)
+		if err := s.setToken(r, reg, endpoint); err != nil {
+			return err
+		}
 		_, err = tx.NewUpdate().Model(r).WherePK().Exec(ctx)
 		return err
 	})

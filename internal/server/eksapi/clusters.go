@@ -55,11 +55,14 @@ type registrationJSON struct {
 	Issuer      string          `json:"issuer"`
 	JWKS        json.RawMessage `json:"jwks,omitempty"`
 	InternalURL string          `json:"internalUrl,omitempty"`
+	// ScraperToken is taken and never given; Scrapable says that there is one.
+	ScraperToken *string `json:"scraperToken,omitempty"`
+	Scrapable    bool    `json:"scrapable,omitempty"`
 }
 
 func (r *registrationJSON) registration(connector cluster.Connector) cluster.Registration {
 	return cluster.Registration{Version: r.Version, Endpoint: r.Endpoint, CA: r.CA, Issuer: r.Issuer,
-		JWKS: string(r.JWKS), InternalURL: r.InternalURL, Connector: connector}
+		JWKS: string(r.JWKS), InternalURL: r.InternalURL, Connector: connector, ScraperToken: r.ScraperToken}
 }
 
 func describe(c *cluster.Cluster) clusterJSON {
@@ -73,8 +76,8 @@ func describe(c *cluster.Cluster) clusterJSON {
 	if c.Connector != (cluster.Connector{}) {
 		out.Connector = &c.Connector
 	}
-	if c.JWKS != "" || c.InternalURL != "" {
-		out.Mangru = &registrationJSON{Issuer: c.Issuer, InternalURL: c.InternalURL, JWKS: json.RawMessage(c.JWKS)}
+	if c.JWKS != "" || c.InternalURL != "" || c.Scrapable {
+		out.Mangru = &registrationJSON{Issuer: c.Issuer, InternalURL: c.InternalURL, JWKS: json.RawMessage(c.JWKS), Scrapable: c.Scrapable}
 	}
 	return out
 }
