@@ -23,6 +23,7 @@ import (
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
+	"github.com/mangru/mangru/internal/people/signin"
 	"github.com/mangru/mangru/web"
 )
 
@@ -88,6 +89,9 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 	}
 	handler, err := dashboard.New(dashboard.Config{
 		Version: version, People: people, Workspaces: cfg.Workspaces, API: grafana, Overview: cfg.Overview, Assets: dashboard.Assets(web.Assets()), Hosts: who.hosts,
+		SignedOut: func(ctx context.Context, o signin.Outside) (string, error) {
+			return who.outside.EndURL(ctx, o.Provider, o.Subject)
+		},
 	}, logger)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
+	"github.com/mangru/mangru/internal/people/federation"
 	"github.com/mangru/mangru/internal/people/portal"
 	"github.com/mangru/mangru/internal/people/scim"
 	"github.com/mangru/mangru/internal/people/signin"
@@ -32,12 +33,15 @@ type PeopleConfig struct {
 
 // people are the parts about people, plugged together.
 type people struct {
-	dir    *directory.Directory
-	signIn *signin.Service
-	mailer *mail.Mailer
-	store  directory.Store
-	cfg    PeopleConfig
-	hosts  []string
+	dir     *directory.Directory
+	signIn  *signin.Service
+	outside *federation.Service
+	mailer  *mail.Mailer
+	store   directory.Store
+	cfg     PeopleConfig
+	hosts   []string
+	// base is where browsers find the pages; the handler sets it.
+	base   func() string
 	boards *records.Store
 	spaces *workspaces.Service
 }
@@ -54,30 +58,36 @@ func openPeople(ctx context.Context, dc DashboardConfig, db *bun.DB, logger *slo
 		p.hosts = []string{strings.ToLower(u.Hostname())}
 	}
 	var err error
-	if p.signIn, err = signin.New(signin.Config{Key: cfg.Key}, db, p.dir); err != nil {
+	if p.signIn, err = signin.New(signin.Config{Key: cfg.Key, Origin: func() string { return p.base() }}, db, p.dir); err != nil {
 		return nil, err
 	}
 	if p.mailer, err = mail.New(cfg.Mail, logger); err != nil {
 		return nil, &ExitError{Code: exitUsage, Err: err}
 	}
-	p.store, err = p.dir.Store(ctx, iam.DefaultAccount)
-	return p, err
+	if p.store, err = p.dir.Store(ctx, iam.DefaultAccount); err != nil {
+		return nil, err
+	}
+	p.outside = federation.New(federation.Config{Directory: p.dir, Store: p.store, Seal: p.signIn, BaseURL: func() string { return p.base() }}, db, logger)
+	return p, nil
 }
 
 // handler puts what is about people before the dashboards' handler. own is the
 // address that is listened on.
 func (p *people) handler(next http.Handler, own func() string, logger *slog.Logger) http.Handler {
-	base := own
+	p.base = own
 	if p.cfg.URL != "" {
-		base = func() string { return p.cfg.URL }
+		p.base = func() string { return p.cfg.URL }
 	}
 	provisioning := scim.New(p.dir, logger)
-	entrance := portal.New(portal.Config{Directory: p.dir, SignIn: p.signIn, Store: p.store, Mail: p.mailer, Workspaces: p.spaces, Reassign: p.boards.Reassign, BaseURL: base,
-		Hosts: p.hosts, Secure: strings.HasPrefix(p.cfg.URL, "https:")}, logger)
+	cfg := portal.Config{Directory: p.dir, SignIn: p.signIn, Federation: p.outside, Store: p.store, Mail: p.mailer, Workspaces: p.spaces, Reassign: p.boards.Reassign, BaseURL: p.base,
+		Hosts: p.hosts, Secure: strings.HasPrefix(p.cfg.URL, "https:")}
+	entrance, doors := portal.New(cfg, logger), portal.Outside(cfg, logger)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, scim.Base+"/"):
 			provisioning.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, federation.Base+"/"):
+			doors.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, portal.Base+"/"):
 			entrance.ServeHTTP(w, r)
 		default:

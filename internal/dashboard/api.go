@@ -16,6 +16,7 @@ import (
 
 	"github.com/mangru/mangru/internal/dashboard/caller"
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
+	"github.com/mangru/mangru/internal/people/signin"
 )
 
 // sessionCookie names the cookie that holds a session's secret.
@@ -37,6 +38,9 @@ type Config struct {
 	Overview func(context.Context) (Overview, error)
 	// Assets serves the web UI.
 	Assets http.Handler
+	// SignedOut returns where a browser ends its session at an identity provider
+	// outside, too; empty for nowhere. Nil means never.
+	SignedOut func(context.Context, signin.Outside) (string, error)
 	// Hosts are the names, besides addresses and localhost, by which browsers
 	// may call this server; another name is refused (DNS rebinding).
 	Hosts []string
@@ -190,13 +194,24 @@ func (a *api) login(w http.ResponseWriter, r *http.Request, _ Session) {
 	writeJSON(w, http.StatusOK, map[string]string{"message": "Logged in"})
 }
 
-func (a *api) logout(w http.ResponseWriter, r *http.Request, _ Session) {
+func (a *api) logout(w http.ResponseWriter, r *http.Request, s Session) {
 	if err := a.People.End(r.Context(), sessionSecret(r)); err != nil {
 		a.fail(w, r, err)
 		return
 	}
 	setSessionCookie(w, r, "", time.Unix(1, 0))
-	writeJSON(w, http.StatusOK, map[string]string{"message": "Logged out"})
+	out := map[string]string{"message": "Logged out"}
+	if s.Outside != nil && a.SignedOut != nil {
+		// Here the session is over whatever the provider says.
+		to, err := a.SignedOut(r.Context(), *s.Outside)
+		if err != nil {
+			a.log.Warn("the session at the identity provider goes on", "provider", s.Outside.Provider, "err", err)
+		}
+		if to != "" {
+			out["redirectUri"] = to
+		}
+	}
+	writeJSON(w, http.StatusOK, out)
 }
 
 func (a *api) overview(w http.ResponseWriter, r *http.Request, _ Session) {

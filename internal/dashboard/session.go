@@ -28,6 +28,8 @@ type Session struct {
 	User      directory.User
 	CSRFToken string
 	Expires   time.Time
+	// Outside is the identity provider that signed the person in; nil for none.
+	Outside *signin.Outside
 }
 
 // People tells the dashboards who is signed in.
@@ -96,7 +98,7 @@ func (p *People) UseLoginLink(ctx context.Context, token string) (secret string,
 }
 
 func sessionOf(s *signin.Session) Session {
-	return Session{User: s.User, CSRFToken: s.CSRFToken, Expires: s.Expires}
+	return Session{User: s.User, CSRFToken: s.CSRFToken, Expires: s.Expires, Outside: s.Outside}
 }
 
 // Session returns the session of a secret, or ErrNotSignedIn.

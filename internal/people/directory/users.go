@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -268,6 +269,9 @@ type UserFilter struct {
 	Search string
 }
 
+// likeEscapes make what is searched for stand for itself in a pattern.
+var likeEscapes = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
+
 // Users lists users by name. next is empty on the last page.
 func (d *Directory) Users(ctx context.Context, store string, f UserFilter, p Page) (users []User, next string, err error) {
 	limit, err := p.limit()
@@ -286,8 +290,9 @@ func (d *Directory) Users(ctx context.Context, store string, f UserFilter, p Pag
 			store, KindUser, f.ExternalID.Issuer, f.ExternalID.ID)
 	}
 	if f.Search != "" {
-		s := key(f.Search)
-		q.Where("(instr(name_key, ?) > 0 OR instr(display_key, ?) > 0 OR instr(email_key, ?) > 0)", s, s, s)
+		// LIKE is what SQLite and PostgreSQL have in common; keys are folded already.
+		s := "%" + likeEscapes.Replace(key(f.Search)) + "%"
+		q.Where(`(name_key LIKE ? ESCAPE '!' OR display_key LIKE ? ESCAPE '!' OR email_key LIKE ? ESCAPE '!')`, s, s, s)
 	}
 	if err := after(q, p.After); err != nil {
 		return nil, "", err

@@ -13,6 +13,8 @@ import (
 type progress struct {
 	Next  string `json:"next"`
 	Token string `json:"token,omitempty"`
+	// Passkey says that a passkey may be the second factor.
+	Passkey bool `json:"passkey,omitempty"`
 }
 
 // finish answers for a step of a sign-in. The session that the browser had ends:
@@ -20,9 +22,9 @@ type progress struct {
 func (s *server) finish(c *call, r *signin.Result) (any, error) {
 	switch {
 	case r.Factor != "":
-		return progress{"factor", r.Factor}, nil
+		return progress{Next: "factor", Token: r.Factor, Passkey: r.Passkey}, nil
 	case r.MustChange != "":
-		return progress{"change", r.MustChange}, nil
+		return progress{Next: "change", Token: r.MustChange}, nil
 	}
 	if old := cookie(c.Request, SessionCookie); old != "" {
 		if err := s.SignIn.End(c.Context(), old); err != nil {

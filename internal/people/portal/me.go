@@ -36,6 +36,7 @@ func (s *server) me(c *call) (any, error) {
 		"id": u.ID, "login": u.UserName, "displayName": u.Profile.DisplayName, "email": u.Email(), "emailVerified": !u.EmailVerified.IsZero(),
 		"language": language(u), "administrator": u.Administrator, "hasPassword": has, "factors": list, "recoveryCodesLeft": left,
 		"csrfToken": c.sess.CSRFToken, "fresh": c.sess.Fresh(time.Now()), "expires": c.sess.Expires,
+		"passkeyOrigin": s.SignIn.PasskeyOrigin(),
 	}
 	if n := u.Profile.Name; n != nil {
 		out["givenName"], out["familyName"] = n.GivenName, n.FamilyName

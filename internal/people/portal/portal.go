@@ -24,6 +24,7 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
+	"github.com/mangru/mangru/internal/people/federation"
 	"github.com/mangru/mangru/internal/people/signin"
 )
 
@@ -49,6 +50,8 @@ type Config struct {
 	SignIn    *signin.Service
 	Store     directory.Store
 	Mail      Mailer
+	// Federation is the identity providers outside.
+	Federation *federation.Service
 	// Workspaces are the dashboard workspaces.
 	Workspaces *workspaces.Service
 	// Reassign gives what a deleted person owned in dashboard workspaces to an
@@ -170,9 +173,17 @@ type httpError struct {
 // Error implements error.
 func (e *httpError) Error() string { return e.message }
 
-func (s *server) check(c *call, r route) error {
+// checkHost refuses names that are not ours (DNS rebinding).
+func (s *server) checkHost(c *call) error {
 	if name := hostName(c.Host); net.ParseIP(name) == nil && name != "localhost" && !slices.Contains(s.Hosts, name) {
 		return &httpError{http.StatusMisdirectedRequest, "this server is not known by the name " + name}
+	}
+	return nil
+}
+
+func (s *server) check(c *call, r route) error {
+	if err := s.checkHost(c); err != nil {
+		return err
 	}
 	changes := c.Method != http.MethodGet && c.Method != http.MethodHead
 	if changes {
@@ -239,8 +250,9 @@ func (c *call) client() signin.Client {
 
 // decode reads a body. Fields that there are not are an error: a typo must not
 // look like a success.
-func (c *call) decode(into any) error {
-	const most = 64 << 10
+func (c *call) decode(into any) error { return c.decodeUpTo(into, 64<<10) }
+
+func (c *call) decodeUpTo(into any, most int64) error {
 	dec := json.NewDecoder(http.MaxBytesReader(c.w, c.Body, most))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
@@ -287,6 +299,9 @@ func (s *server) fail(c *call, err error) {
 	case directory.IsNotFound(err):
 		status, message = http.StatusNotFound, "Not found"
 	default:
+		if status, code, message = passkeyStatus(err); status != 0 {
+			break
+		}
 		if c.Context().Err() != nil {
 			return
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/mangru/mangru/internal/db"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
+	"github.com/mangru/mangru/internal/people/federation"
 	"github.com/mangru/mangru/internal/people/signin"
 )
 
@@ -56,15 +57,16 @@ func (o *outbox) last(t *testing.T) mail.Message {
 }
 
 type site struct {
-	t      *testing.T
-	url    string
-	dir    *directory.Directory
-	signIn *signin.Service
-	store  directory.Store
-	mails  *outbox
-	logs   *bytes.Buffer
-	spaces *workspaces.Service
-	left   []string
+	t       *testing.T
+	url     string
+	dir     *directory.Directory
+	signIn  *signin.Service
+	store   directory.Store
+	mails   *outbox
+	logs    *bytes.Buffer
+	spaces  *workspaces.Service
+	outside *federation.Service
+	left    []string
 }
 
 // browser has a cookie jar of its own.
@@ -94,8 +96,14 @@ func open(t *testing.T) *site {
 		}
 		return nil
 	}
-	srv := httptest.NewServer(New(Config{Workspaces: s.spaces, Reassign: reassign, Directory: s.dir, SignIn: s.signIn, Store: s.store, Mail: s.mails, BaseURL: func() string { return base }},
-		slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	log := slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	baseURL := func() string { return base }
+	s.outside = federation.New(federation.Config{Directory: s.dir, Store: s.store, Seal: s.signIn, BaseURL: baseURL}, records, log)
+	cfg := Config{Workspaces: s.spaces, Reassign: reassign, Directory: s.dir, SignIn: s.signIn, Federation: s.outside, Store: s.store, Mail: s.mails, BaseURL: baseURL}
+	mux := http.NewServeMux()
+	mux.Handle(federation.Base+"/", Outside(cfg, log))
+	mux.Handle("/", New(cfg, log))
+	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s
@@ -195,20 +203,42 @@ func TestInviteAcceptVerifySignIn(t *testing.T) {
 	require.Contains(t, s.logs.String(), "signed in")
 }
 
+// enrol sets up an authenticator and returns the recovery codes.
+func (b *browser) enrol() []string {
+	b.t.Helper()
+	e := b.must(200, "POST", "/me/factors", `{"name":"phone"}`)
+	code, err := totp.GenerateCode(e["secret"].(string), time.Now())
+	require.NoError(b.t, err)
+	var out []string
+	for _, c := range b.must(200, "POST", "/me/factors/"+e["id"].(string), `{"code":"`+code+`"}`)["recoveryCodes"].([]any) {
+		out = append(out, c.(string))
+	}
+	return out
+}
+
+// session is the secret in the browser's cookie.
+func (b *browser) session() string {
+	at, err := url.Parse(b.url)
+	require.NoError(b.t, err)
+	for _, c := range b.client.Jar.Cookies(at) {
+		if c.Name == SessionCookie {
+			return c.Value
+		}
+	}
+	return ""
+}
+
 func TestSecondFactorAndSessions(t *testing.T) {
 	s := open(t)
 	ann := s.signedIn(s.person("ann", false))
-	e := ann.must(200, "POST", "/me/factors", `{"name":"phone"}`)
-	code, err := totp.GenerateCode(e["secret"].(string), time.Now())
-	require.NoError(t, err)
-	recovery := ann.must(200, "POST", "/me/factors/"+e["id"].(string), `{"code":"`+code+`"}`)["recoveryCodes"].([]any)
+	recovery := ann.enrol()
 	require.Equal(t, mail.Changed, s.mails.last(t).Kind)
 	b := s.browser()
 	step := b.must(200, "POST", "/signin", `{"name":"ann","password":"`+good+`"}`)
 	require.Equal(t, "factor", step["next"])
 	b.must(401, "GET", "/me", "")
 	b.must(403, "POST", "/factor", `{"token":"`+step["token"].(string)+`","code":"000000"}`)
-	require.Equal(t, "done", b.must(200, "POST", "/factor", `{"token":"`+step["token"].(string)+`","code":"`+recovery[0].(string)+`"}`)["next"])
+	require.Equal(t, "done", b.must(200, "POST", "/factor", `{"token":"`+step["token"].(string)+`","code":"`+recovery[0]+`"}`)["next"])
 	b.csrf = b.must(200, "GET", "/me", "")["csrfToken"].(string)
 	b.must(200, "DELETE", "/me/sessions", "")
 	ann.must(401, "GET", "/me", "")
@@ -222,14 +252,7 @@ func TestSessionIsAlwaysNew(t *testing.T) {
 	ann := s.signedIn(s.person("ann", false))
 	at, err := url.Parse(s.url)
 	require.NoError(t, err)
-	secret := func(b *browser) string {
-		for _, c := range b.client.Jar.Cookies(at) {
-			if c.Name == SessionCookie {
-				return c.Value
-			}
-		}
-		return ""
-	}
+	secret := (*browser).session
 	old := secret(ann)
 	ann.must(200, "POST", "/signin", `{"name":"ann","password":"`+good+`"}`)
 	require.NotEqual(t, old, secret(ann))
@@ -283,7 +306,8 @@ func TestForgotTellsNothing(t *testing.T) {
 func TestEveryRouteWithEveryRole(t *testing.T) {
 	s := open(t)
 	nobody, ann, admin := s.browser(), s.signedIn(s.person("ann", false)), s.signedIn(s.person("boss", true))
-	open := map[string]bool{"POST /signin": true, "POST /factor": true, "POST /forgot": true, "POST /invited": true, "POST /accept": true, "POST /verify": true}
+	open := map[string]bool{"POST /signin": true, "POST /factor": true, "POST /forgot": true, "POST /invited": true, "POST /accept": true, "POST /verify": true,
+		"POST /signin/passkey/begin": true, "POST /signin/passkey": true, "POST /factor/passkey/begin": true, "POST /factor/passkey": true, "GET /outside": true}
 	for _, r := range allRoutes() {
 		method, path, _ := strings.Cut(r.pattern, " ")
 		require.Equal(t, open[r.pattern], r.access == anyone, r.pattern)

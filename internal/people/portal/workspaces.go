@@ -286,4 +286,6 @@ func (s *server) deleteUser(c *call) (any, error) {
 	return nil, s.Reassign(c.Context(), id, heir)
 }
 
-func allRoutes() []route { return slices.Concat(routes(), workspaceRoutes()) }
+func allRoutes() []route {
+	return slices.Concat(routes(), passkeyRoutes(), outsideRoutes(), workspaceRoutes())
+}

@@ -20,8 +20,6 @@ import (
 	"github.com/pquerna/otp/hotp"
 	"github.com/pquerna/otp/totp"
 	"github.com/uptrace/bun"
-
-	"github.com/mangru/mangru/internal/people/directory"
 )
 
 const (
@@ -46,10 +44,12 @@ type factorRow struct {
 	Kind          string
 	Name          string
 	Secret        string
-	Confirmed     bool
-	LastStep      int64
-	CreatedAt     int64
-	UsedAt        int64
+	// Credential is the id of a passkey.
+	Credential string
+	Confirmed  bool
+	LastStep   int64
+	CreatedAt  int64
+	UsedAt     int64
 }
 
 type recoveryRow struct {
@@ -129,15 +129,11 @@ func (s *Service) BeginTOTP(ctx context.Context, sess *Session, name string) (*E
 	if !sess.Fresh(s.cfg.Now()) {
 		return nil, ErrStepUp
 	}
-	if name = strings.TrimSpace(name); name == "" || len(name) > maxName || strings.ContainsAny(name, "\r\n\x00") {
-		return nil, &directory.InvalidError{Field: "name", Message: fmt.Sprintf("allowed are 1 to %d bytes in one line", maxName)}
-	}
-	factors, err := s.Factors(ctx, sess.User.ID)
-	if err != nil {
+	if err := checkFactorName(&name); err != nil {
 		return nil, err
 	}
-	if len(factors) >= maxFactors {
-		return nil, &directory.LimitError{Message: fmt.Sprintf("%d factors are the most that a person may have.", maxFactors)}
+	if err := s.roomForFactor(ctx, sess.User.ID); err != nil {
+		return nil, err
 	}
 	secret := make([]byte, totpSecret)
 	_, _ = rand.Read(secret) // never fails; it ends the program instead
@@ -197,14 +193,8 @@ func (s *Service) ConfirmTOTP(ctx context.Context, sess *Session, id, code strin
 		if _, err := tx.NewUpdate().Model(row).WherePK().Exec(ctx); err != nil {
 			return err
 		}
-		n, err := tx.NewSelect().Model((*recoveryRow)(nil)).Where("user_id = ?", sess.User.ID).Count(ctx)
-		if err != nil || n > 0 {
-			return err
-		}
-		if recovery, err = s.newRecoveryCodes(ctx, tx, sess.User.ID); err != nil {
-			return err
-		}
-		return s.endOthers(ctx, tx, sess.User.ID, sess.ID)
+		recovery, err = s.firstFactor(ctx, tx, sess)
+		return err
 	})
 	return recovery, err
 }

@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -18,6 +19,8 @@ type Result struct {
 	Device  string
 	// Factor is the token of the second step, where one is asked for.
 	Factor string
+	// Passkey says that a passkey may be that second step.
+	Passkey bool
 	// MustChange is the token with which another password has to be chosen: the
 	// one given was a one-time password.
 	MustChange string
@@ -68,7 +71,7 @@ func (s *Service) Password(ctx context.Context, store, name, password string, c 
 			out = &Result{MustChange: token}
 			return err
 		}
-		out, err = s.afterPassword(ctx, tx, u, trusted, c)
+		out, err = s.afterFirst(ctx, tx, u, trusted, c, first{method: "password"})
 		return err
 	})
 	return out, err
@@ -102,22 +105,29 @@ func (s *Service) passwordOf(ctx context.Context, u directory.User) (*passwordRo
 	return &passwordRow{Hash: s.dummy}, nil
 }
 
-// afterPassword asks for the second factor where there is one, else signs in.
-func (s *Service) afterPassword(ctx context.Context, tx bun.IDB, u directory.User, trusted bool, c Client) (*Result, error) {
-	n, err := tx.NewSelect().Model((*factorRow)(nil)).Where("user_id = ? AND confirmed", u.ID).Count(ctx)
-	if err != nil {
+// afterFirst asks for the second factor where there is one, else signs in.
+func (s *Service) afterFirst(ctx context.Context, tx bun.IDB, u directory.User, trusted bool, c Client, f first) (*Result, error) {
+	var kinds []string
+	if err := tx.NewSelect().Model((*factorRow)(nil)).Column("kind").Where("user_id = ? AND confirmed", u.ID).Scan(ctx, &kinds); err != nil {
 		return nil, fmt.Errorf("read factors: %w", err)
 	}
-	if n > 0 && !trusted {
+	if len(kinds) > 0 && !trusted {
 		token, err := s.newLink(ctx, tx, linkFactor, u.ID, "", factorStepLife)
-		return &Result{Factor: token}, err
+		if err == nil {
+			err = s.keepFirst(ctx, tx, token, f)
+		}
+		return &Result{Factor: token, Passkey: slices.Contains(kinds, kindPasskey) && s.PasskeyOrigin() != ""}, err
 	}
-	return s.finish(ctx, tx, u, trusted, c, "password")
+	return s.finish(ctx, tx, u, trusted, c, f)
 }
 
-func (s *Service) finish(ctx context.Context, tx bun.IDB, u directory.User, trusted bool, c Client, methods ...string) (*Result, error) {
-	secret, sess, err := s.start(ctx, tx, u, c, methods...)
+// finish signs in after the first step and, where more than it was needed, others.
+func (s *Service) finish(ctx context.Context, tx bun.IDB, u directory.User, trusted bool, c Client, f first, more ...string) (*Result, error) {
+	secret, sess, err := s.start(ctx, tx, u, c, append([]string{f.method}, more...)...)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.noteOutside(ctx, tx, sess, f.outside); err != nil {
 		return nil, err
 	}
 	device, err := s.newDevice(ctx, tx, u.ID, c.Device, trusted)
@@ -149,10 +159,14 @@ func (s *Service) Factor(ctx context.Context, token, code string, remember bool,
 		if err != nil {
 			return err
 		}
+		f, err := s.firstOf(ctx, tx, token)
+		if err != nil {
+			return err
+		}
 		if err := s.useLink(ctx, tx, linkFactor, token); err != nil {
 			return err
 		}
-		out, err = s.finish(ctx, tx, u, remember, c, "password", method)
+		out, err = s.finish(ctx, tx, u, remember, c, f, method)
 		return err
 	})
 	return out, err

@@ -28,8 +28,11 @@ type linkRow struct {
 	UserID        string
 	Email         string
 	Tries         int64
-	CreatedAt     int64
-	ExpiresAt     int64
+	// Outside is, of the link to a second factor, the first step as JSON where a
+	// provider outside was it.
+	Outside   string
+	CreatedAt int64
+	ExpiresAt int64
 }
 
 // newLink makes a link. Those of the same purpose that the person had end: the
@@ -199,7 +202,7 @@ func (s *Service) Accept(ctx context.Context, token, password string, c Client) 
 				return err
 			}
 		}
-		out, err = s.afterPassword(ctx, tx, u, false, c)
+		out, err = s.afterFirst(ctx, tx, u, false, c, first{method: "password"})
 		return err
 	})
 	return out, err

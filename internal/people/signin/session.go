@@ -22,12 +22,14 @@ type Session struct {
 	User      directory.User
 	CSRFToken string
 	// Methods are how the person showed who they are: link, password, totp,
-	// recovery.
+	// recovery, passkey, outside.
 	Methods []string
 	// Proved is when they last did.
 	Proved                 time.Time
 	Created, Seen, Expires time.Time
 	Address, Agent         string
+	// Outside is the provider that signed the person in; nil for none.
+	Outside *Outside
 }
 
 // Fresh reports whether the person showed a moment ago who they are, so that
@@ -35,23 +37,29 @@ type Session struct {
 func (s *Session) Fresh(now time.Time) bool { return now.Sub(s.Proved) < stepUpLife }
 
 type sessionRow struct {
-	bun.BaseModel `bun:"table:person_sessions"`
-	TokenHash     string `bun:",pk"`
-	ID            string `bun:"id"`
-	UserID        string
-	CSRFToken     string `bun:"csrf_token"`
-	Methods       string
-	Address       string
-	Agent         string
-	ProvedAt      int64
-	CreatedAt     int64
-	SeenAt        int64
-	ExpiresAt     int64
+	bun.BaseModel   `bun:"table:person_sessions"`
+	TokenHash       string `bun:",pk"`
+	ID              string `bun:"id"`
+	UserID          string
+	CSRFToken       string `bun:"csrf_token"`
+	Methods         string
+	Address         string
+	Agent           string
+	Provider        string
+	ProviderSubject string
+	ProvedAt        int64
+	CreatedAt       int64
+	SeenAt          int64
+	ExpiresAt       int64
 }
 
 func (r *sessionRow) session(u directory.User) *Session {
-	return &Session{ID: r.ID, User: u, CSRFToken: r.CSRFToken, Methods: strings.Fields(r.Methods), Proved: at(r.ProvedAt),
+	s := &Session{ID: r.ID, User: u, CSRFToken: r.CSRFToken, Methods: strings.Fields(r.Methods), Proved: at(r.ProvedAt),
 		Created: at(r.CreatedAt), Seen: at(r.SeenAt), Expires: at(r.ExpiresAt), Address: r.Address, Agent: r.Agent}
+	if r.Provider != "" {
+		s.Outside = &Outside{r.Provider, r.ProviderSubject}
+	}
+	return s
 }
 
 // maxAgent bounds what is kept of a browser's own name, in bytes.

@@ -60,6 +60,9 @@ type Config struct {
 	// SessionLife bounds a session, IdleLife the time that it may rest. Zero
 	// means 8h and 1h.
 	SessionLife, IdleLife time.Duration
+	// Origin is where browsers find the pages, such as
+	// https://mangru.example.com; passkeys are bound to it. Nil means none.
+	Origin func() string
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -157,6 +160,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	for _, q := range []*bun.DeleteQuery{
 		s.db.NewDelete().Model((*linkRow)(nil)).Where("expires_at < ?", now),
 		s.db.NewDelete().Model((*deviceRow)(nil)).Where("expires_at < ?", now),
+		s.db.NewDelete().Model((*challengeRow)(nil)).Where("expires_at < ?", now),
 		s.db.NewDelete().Model((*sessionRow)(nil)).Where("expires_at < ? OR seen_at < ?", now, now-s.cfg.IdleLife.Milliseconds()),
 		// A set-up that was left half done is none.
 		s.db.NewDelete().Model((*factorRow)(nil)).Where("NOT confirmed AND created_at < ?", now-time.Hour.Milliseconds()),

@@ -59,7 +59,11 @@ export function loginWithLink(token: string): Promise<unknown> {
 }
 
 export async function logout(): Promise<void> {
-  await request('/api/logout', { method: 'POST' });
+  const out = await request<{ redirectUri?: string }>('/api/logout', { method: 'POST' });
+  if (out.redirectUri) {
+    // Who came by an identity provider outside ends the session there, too.
+    window.location.assign(out.redirectUri);
+  }
   setCsrfToken('');
 }
 

@@ -6,7 +6,6 @@ import { Link, NavLink, useLocation } from 'react-router';
 import { logout } from '../data/api';
 import { basename } from '../data/base';
 import { Icon, IconButton, LinkButton, useLanguage, useStyles2, useT, useThemeMode, type IconName, type MessageKey } from '../ui';
-import { useTexts } from '../people/messages';
 import { useDocumentTitle } from '../ui/hooks';
 import { SessionContext } from './session';
 
@@ -32,7 +31,6 @@ export function Shell({ crumbs, tools, children }: Props) {
   const t = useT();
   const styles = useStyles2(getStyles);
   const { pathname } = useLocation();
-  const { t: people } = useTexts();
   const session = useContext(SessionContext);
   useDocumentTitle(crumbs.map((c) => c.text).slice(-1)[0] ?? '');
   return (
@@ -69,7 +67,7 @@ export function Shell({ crumbs, tools, children }: Props) {
           {session?.user.orgRole === 'Admin' && (
             <NavLink to="/datasources" className={({ isActive }) => `${styles.entry} ${isActive ? styles.active : ''}`}>
               <Icon name="database" size="lg" />
-              <span>{people('sources')}</span>
+              <span>{t('nav.sources')}</span>
             </NavLink>
           )}
         </nav>
@@ -83,7 +81,6 @@ export function Shell({ crumbs, tools, children }: Props) {
 
 function Personal() {
   const t = useT();
-  const { t: people } = useTexts();
   const { mode, toggle } = useThemeMode();
   const { language, setLanguage } = useLanguage();
   const session = useContext(SessionContext);
@@ -94,12 +91,15 @@ function Personal() {
         {t('nav.language')}
       </button>
       <IconButton name="palette" size="lg" tooltip={t(mode === 'dark' ? 'nav.light' : 'nav.dark')} onClick={toggle} />
-      <LinkButton href={`${basename}/workspaces`} icon="layer-group" size="sm" fill="text" variant="secondary" tooltip={people('workspaces')} aria-label={people('workspaces')} />
+      <LinkButton href={`${basename}/workspaces`} icon="layer-group" size="sm" fill="text" variant="secondary" tooltip={t('nav.workspaces')} aria-label={t('nav.workspaces')} />
       {session?.user.administrator && (
-        <LinkButton href={`${basename}/people`} icon="users-alt" size="sm" fill="text" variant="secondary" tooltip={people('people')} aria-label={people('people')} />
+        <LinkButton href={`${basename}/people`} icon="users-alt" size="sm" fill="text" variant="secondary" tooltip={t('nav.people')} aria-label={t('nav.people')} />
+      )}
+      {session?.user.administrator && (
+        <LinkButton href={`${basename}/admin`} icon="cog" size="sm" fill="text" variant="secondary" tooltip={t('nav.admin')} aria-label={t('nav.admin')} />
       )}
       {session && (
-        <LinkButton href={`${basename}/account`} icon="user" size="sm" fill="text" variant="secondary" tooltip={people('account')} aria-label={people('account')} />
+        <LinkButton href={`${basename}/account`} icon="user" size="sm" fill="text" variant="secondary" tooltip={t('nav.account')} aria-label={t('nav.account')} />
       )}
       {session && (
         <IconButton

@@ -3,7 +3,7 @@ import { request, setCsrfToken, type RequestOptions } from '../data/http';
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-function call<T>(method: Method, path: string, json?: unknown): Promise<T> {
+export function call<T>(method: Method, path: string, json?: unknown): Promise<T> {
   return request<T>(`/api/people${path}`, { method: method as RequestOptions['method'], json: method === 'GET' ? undefined : json ?? {}, expectUnauthorized: true });
 }
 
@@ -11,6 +11,8 @@ function call<T>(method: Method, path: string, json?: unknown): Promise<T> {
 export interface Progress {
   next: 'done' | 'factor' | 'change';
   token?: string;
+  /** A passkey may be the second factor. */
+  passkey?: boolean;
 }
 
 export interface Factor {
@@ -34,6 +36,8 @@ export interface Me {
   recoveryCodesLeft: number;
   csrfToken: string;
   fresh: boolean;
+  /** Where passkeys are made and used; empty where there can be none. */
+  passkeyOrigin: string;
 }
 
 export interface SessionInfo {
@@ -68,6 +72,8 @@ export const invited = (token: string) => call<{ login: string; name: string }>(
 export const accept = (token: string, password: string) => call<Progress>('POST', '/accept', { token, password });
 export const verify = (token: string) => call<{ email: string }>('POST', '/verify', { token });
 
+export const fetchOutside = () => call<{ id: string; name: string }[]>('GET', '/outside');
+
 export async function fetchMe(): Promise<Me> {
   const me = await call<Me>('GET', '/me');
   setCsrfToken(me.csrfToken);
@@ -93,6 +99,8 @@ export const invite = (id: string) => call<Sent>('POST', `/users/${id}/invitatio
 export const sendVerification = (id: string) => call<Sent>('POST', `/users/${id}/verification`);
 export const oneTimePassword = (id: string) => call<{ password: string }>('POST', `/users/${id}/one-time-password`);
 export const changePerson = (id: string, change: { disabled?: boolean; administrator?: boolean }) => call<Person>('PATCH', `/users/${id}`, change);
+
+export const deletePerson = (id: string, heir: string) => call<unknown>('DELETE', `/users/${id}${heir === '' ? '' : `?heir=${heir}`}`);
 
 export type WorkspaceRole = 'VIEWER' | 'EDITOR' | 'ADMIN';
 

@@ -7,17 +7,23 @@ import { Alert, Input, useLanguage, useStyles2, useT } from '../ui';
 import { useDocumentTitle } from '../ui/hooks';
 import { useTexts } from './messages';
 
-/** takeToken reads the token from the fragment, which no server log sees, and clears it from the address bar and the history. */
-export function takeToken(): string {
-  const token = new URLSearchParams(window.location.hash.replace(/^#/, '')).get('token') ?? '';
+/** takeFragment reads the fragment, which no server log sees, and clears it from the address bar and the history. */
+function takeFragment(): URLSearchParams {
+  const fragment = new URLSearchParams(window.location.hash.replace(/^#/, ''));
   if (window.location.hash !== '') {
     window.history.replaceState(window.history.state, '', window.location.pathname + window.location.search);
   }
-  return token;
+  return fragment;
 }
 
-/** arrived is the token with which the page was opened. Read once, here: the fragment is gone after one look, and several pages want it. */
-export const arrived = takeToken();
+/** takeToken reads a one-time token from the fragment. */
+export const takeToken = () => takeFragment().get('token') ?? '';
+
+/** fragment is that with which the page was opened. Read once, here: it is gone after one look, and several pages want it. */
+export const fragment = takeFragment();
+
+/** arrived is the token with which the page was opened. */
+export const arrived = fragment.get('token') ?? '';
 
 export function Frame({ title, children }: { title: string; children: ReactNode }) {
   const styles = useStyles2(getStyles);
@@ -94,6 +100,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
     width: 420, maxWidth: '100%', padding: theme.spacing(4), background: theme.colors.background.primary,
     border: `1px solid ${theme.colors.border.weak}`, borderRadius: theme.shape.radius.lg, color: theme.colors.text.primary,
     '& form > button[type=submit]': { width: '100%', justifyContent: 'center' }, '& pre': { marginBottom: 0 },
+    '& .wide': { margin: theme.spacing(1, 0) }, '& .wide > *': { width: '100%', justifyContent: 'center' },
   }),
   head: css({ textAlign: 'center', '& h1': { fontSize: theme.typography.h3.fontSize, margin: theme.spacing(1, 0, 2) } }),
   language: css({ display: 'block', margin: `${theme.spacing(2)} auto 0`, background: 'none', border: 'none', color: theme.colors.text.secondary, '&:hover': { color: theme.colors.text.primary } }),

@@ -1,11 +1,11 @@
 /** For administrators: people, invitations, one-time passwords. */
 import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
-import { useState } from 'react';
+import { useId, useState } from 'react';
 import { Shell } from '../pages/shell';
 import { Alert, Badge, Button, ClipboardButton, EmptyState, FilterInput, LoadingPlaceholder, Modal, RadioButtonGroup, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
-import { addPerson, changePerson, fetchMe, fetchPeople, invite, oneTimePassword, sendVerification, type Person } from './api';
+import { addPerson, changePerson, deletePerson, fetchMe, fetchPeople, invite, oneTimePassword, sendVerification, type Person } from './api';
 import { Field, useSubmit } from './frame';
 import { useTexts } from './messages';
 
@@ -87,6 +87,7 @@ function Row({ person: p, onChanged }: { person: Person; onChanged: () => void }
   const [shown, setShown] = useState<{ hint: string; text: string } | null>(null);
   const [note, setNote] = useState('');
   const [failure, setFailure] = useState('');
+  const [deleting, setDeleting] = useState(false);
   const act = (work: () => Promise<void>) => {
     setNote('');
     setFailure('');
@@ -140,11 +141,53 @@ function Row({ person: p, onChanged }: { person: Person; onChanged: () => void }
           </Button>{' '}
           <Button size="sm" variant={p.disabled ? 'secondary' : 'destructive'} fill="outline" onClick={() => change({ disabled: !p.disabled })}>
             {t(p.disabled ? 'enable' : 'disable')}
+          </Button>{' '}
+          <Button size="sm" variant="destructive" fill="outline" onClick={() => setDeleting(true)}>
+            {t('deletePerson')}
           </Button>
+          {deleting && <DeleteDialog person={p} onClose={() => setDeleting(false)} onDeleted={onChanged} />}
         </td>
       </tr>
       <Outcome note={note} failure={failure} shown={shown} />
     </>
+  );
+}
+
+/** DeleteDialog asks before somebody goes, and who gets what was theirs. */
+function DeleteDialog({ person, onClose, onDeleted }: { person: Person; onClose: () => void; onDeleted: () => void }) {
+  const { t } = useTexts();
+  const id = useId();
+  const [heir, setHeir] = useState('');
+  const others = useLoad('heirs', async () => (await fetchPeople('', '')).users.filter((p) => p.id !== person.id && !p.disabled));
+  const form = useSubmit(async () => {
+    await deletePerson(person.id, heir);
+    onClose();
+    onDeleted();
+  });
+  return (
+    <Modal title={t('deletePersonTitle', { name: person.displayName || person.login })} isOpen onDismiss={onClose}>
+      <form onSubmit={form.submit}>
+        {form.note}
+        <p>{t('deletePersonHint')}</p>
+        <p>
+          <label htmlFor={id}>{t('heir')}</label>{' '}
+          <select id={id} value={heir} onChange={(e) => setHeir(e.currentTarget.value)}>
+            <option value="">{t('heirNone')}</option>
+            {(others.value ?? []).map((p) => (
+              <option key={p.id} value={p.id}>
+                {p.displayName || p.login} ({p.login})
+              </option>
+            ))}
+          </select>
+        </p>
+        <Button type="submit" variant="destructive" disabled={form.busy}>
+          {t('deletePerson')}
+        </Button>{' '}
+        <Button type="button" variant="secondary" onClick={onClose}>
+          {t('cancel')}
+        </Button>
+      </form>
+    </Modal>
   );
 }
 

@@ -11,6 +11,9 @@ import {
 } from './api';
 import { Field, useSubmit } from './frame';
 import { useTexts } from './messages';
+import { addPasskey, passkeysThere, stepUpWithPasskey } from './passkeys';
+
+const hasPasskey = (me: Me) => passkeysThere() && me.factors.some((f) => f.kind === 'passkey');
 
 /** useStepUp runs what needs a fresh proof, asking for it first where the server wants one. */
 function useStepUp(me: Me) {
@@ -19,7 +22,7 @@ function useStepUp(me: Me) {
     try {
       await work();
     } catch (err) {
-      if (err instanceof ApiError && err.type === 'stepup' && me.hasPassword) {
+      if (err instanceof ApiError && err.type === 'stepup' && (me.hasPassword || hasPasskey(me))) {
         setPending(() => work);
         return;
       }
@@ -29,6 +32,7 @@ function useStepUp(me: Me) {
   const dialog = pending && (
     <StepUpDialog
       factor={me.factors.length > 0}
+      passkey={hasPasskey(me)}
       onCancel={() => setPending(null)}
       onDone={async () => {
         setPending(null);
@@ -39,7 +43,7 @@ function useStepUp(me: Me) {
   return { guarded, dialog };
 }
 
-function StepUpDialog({ factor, onDone, onCancel }: { factor: boolean; onDone: () => Promise<void>; onCancel: () => void }) {
+function StepUpDialog({ factor, passkey, onDone, onCancel }: { factor: boolean; passkey: boolean; onDone: () => Promise<void>; onCancel: () => void }) {
   const { t } = useTexts();
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
@@ -47,8 +51,20 @@ function StepUpDialog({ factor, onDone, onCancel }: { factor: boolean; onDone: (
     await stepUp(password, code);
     await onDone();
   });
+  const key = useSubmit(async () => {
+    await stepUpWithPasskey();
+    await onDone();
+  });
   return (
     <Modal title={t('stepTitle')} isOpen onDismiss={onCancel}>
+      {passkey && (
+        <p>
+          <Button type="button" icon="key-skeleton-alt" disabled={key.busy} onClick={() => key.submit()}>
+            {t('usePasskey')}
+          </Button>
+        </p>
+      )}
+      {key.note}
       <form onSubmit={form.submit}>
         {form.note}
         <Field label={t('password')} value={password} onChange={setPassword} type="password" autoComplete="current-password" autoFocus />
@@ -178,27 +194,25 @@ function PasswordForm({ me, onSaved }: { me: Me; onSaved: () => void }) {
 }
 
 function Factors({ me, onChanged }: { me: Me; onChanged: () => void }) {
-  const { t } = useTexts();
+  const { t, problem } = useTexts();
   const [name, setName] = useState('');
-  const [enrolment, setEnrolment] = useState<{ id: string; secret: string; qr: string } | null>(null);
-  const [code, setCode] = useState('');
+  const [enrolment, setEnrolment] = useState<Enrolment | null>(null);
   const [codes, setCodes] = useState<string[]>([]);
   const { guarded, dialog } = useStepUp(me);
   const begin = useSubmit(() => guarded(async () => setEnrolment(await beginFactor(name))));
-  const confirm = useSubmit(async () => {
-    const made = await confirmFactor(enrolment?.id ?? '', code);
-    setEnrolment(null);
-    setCode('');
-    setName('');
-    setCodes(made.recoveryCodes ?? []);
-    onChanged();
-  });
+  const key = useSubmit(() =>
+    guarded(async () => {
+      setCodes(await addPasskey(name));
+      setName('');
+      onChanged();
+    })
+  );
   const other = useSubmit(async () => undefined);
   const act = (work: () => Promise<void>) => {
     guarded(async () => {
       await work();
       onChanged();
-    }).catch((err: unknown) => other.setFailure(err instanceof Error ? err.message : String(err)));
+    }).catch((err: unknown) => other.setFailure(problem(err)));
   };
   return (
     <Section title={t('factors')}>
@@ -210,7 +224,7 @@ function Factors({ me, onChanged }: { me: Me; onChanged: () => void }) {
         {me.factors.map((f) => (
           <li key={f.id}>
             <span>
-              {f.name} ({new Date(f.created).toLocaleDateString()})
+              {f.name} <Badge color="blue" text={t(f.kind === 'passkey' ? 'passkey' : 'app')} /> ({new Date(f.created).toLocaleDateString()})
             </span>
             <Button size="sm" variant="destructive" fill="outline" onClick={() => act(async () => void (await removeFactor(f.id)))}>
               {t('remove')}
@@ -229,29 +243,62 @@ function Factors({ me, onChanged }: { me: Me; onChanged: () => void }) {
       {enrolment === null ? (
         <form onSubmit={begin.submit}>
           {begin.note}
+          {key.note}
+          <p>{t('passkeyHint')}</p>
           <Field label={t('appName')} value={name} onChange={setName} />
           <Button type="submit" disabled={begin.busy}>
             {t('addApp')}
-          </Button>
+          </Button>{' '}
+          {passkeysThere() && me.passkeyOrigin !== '' && (
+            <Button type="button" variant="secondary" icon="key-skeleton-alt" disabled={key.busy || name.trim() === ''} onClick={() => key.submit()}>
+              {t('addPasskey')}
+            </Button>
+          )}
+          {me.passkeyOrigin === '' && <p>{t('passkeyNowhere')}</p>}
         </form>
       ) : (
-        <form onSubmit={confirm.submit}>
-          {confirm.note}
-          <p>{t('scan')}</p>
-          <p>
-            <img src={enrolment.qr} alt="" width={200} height={200} />
-          </p>
-          <pre>{enrolment.secret}</pre>
-          <Field label={t('code')} value={code} onChange={setCode} autoComplete="one-time-code" autoFocus />
-          <Button type="submit" disabled={confirm.busy}>
-            {t('confirm')}
-          </Button>{' '}
-          <Button type="button" variant="secondary" onClick={() => setEnrolment(null)}>
-            {t('cancel')}
-          </Button>
-        </form>
+        <Enrolling
+          enrolment={enrolment}
+          onCancel={() => setEnrolment(null)}
+          onDone={(made) => {
+            setEnrolment(null);
+            setName('');
+            setCodes(made);
+            onChanged();
+          }}
+        />
       )}
     </Section>
+  );
+}
+
+interface Enrolment {
+  id: string;
+  secret: string;
+  qr: string;
+}
+
+/** Enrolling ends the set-up of an authenticator app with a code of it. */
+function Enrolling({ enrolment, onDone, onCancel }: { enrolment: Enrolment; onDone: (codes: string[]) => void; onCancel: () => void }) {
+  const { t } = useTexts();
+  const [code, setCode] = useState('');
+  const confirm = useSubmit(async () => onDone((await confirmFactor(enrolment.id, code)).recoveryCodes ?? []));
+  return (
+    <form onSubmit={confirm.submit}>
+      {confirm.note}
+      <p>{t('scan')}</p>
+      <p>
+        <img src={enrolment.qr} alt="" width={200} height={200} />
+      </p>
+      <pre>{enrolment.secret}</pre>
+      <Field label={t('code')} value={code} onChange={setCode} autoComplete="one-time-code" autoFocus />
+      <Button type="submit" disabled={confirm.busy}>
+        {t('confirm')}
+      </Button>{' '}
+      <Button type="button" variant="secondary" onClick={onCancel}>
+        {t('cancel')}
+      </Button>
+    </form>
   );
 }
 

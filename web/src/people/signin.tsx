@@ -4,19 +4,26 @@ import { useNavigate } from 'react-router';
 import { loginWithLink } from '../data/api';
 import { basename } from '../data/base';
 import { wantedPage } from '../pages/session';
-import { Button, Spinner } from '../ui';
-import { forgot, sendCode, signIn, type Progress } from './api';
-import { arrived, Field, Frame, takeToken, useSubmit } from './frame';
+import { Alert, Button, LinkButton, Spinner } from '../ui';
+import { fetchOutside, forgot, sendCode, signIn, type Progress } from './api';
+import { useLoad } from '../ui/hooks';
+import { arrived, Field, fragment, Frame, takeToken, useSubmit } from './frame';
 import { useTexts } from './messages';
 import { SetPassword } from './accept';
+import { passkeyAsFactor, passkeysThere, signInWithPasskey } from './passkeys';
 
 // Used once: React may begin the first render more than once, and people come back to this page after they signed out.
 let unused = arrived;
 
+/** After an identity provider outside, a second factor of one's own may be left to show, or there was a problem. */
+const left = fragment.get('factor') ?? fragment.get('factor-passkey');
+const leftOver: Progress | null = left === null ? null : { next: 'factor', token: left, passkey: fragment.has('factor-passkey') };
+let problemOutside = fragment.get('problem') ?? '';
+
 export default function SignInPage() {
   const { t } = useTexts();
   const navigate = useNavigate();
-  const [step, setStep] = useState<Progress | null>(null);
+  const [step, setStep] = useState<Progress | null>(leftOver);
   const [forgetting, setForgetting] = useState(false);
   const [chosen, setChosen] = useState(basename === '');
   const [link, setLink] = useState(() => unused);
@@ -39,7 +46,7 @@ export default function SignInPage() {
     return () => window.removeEventListener('hashchange', onHash);
   }, []);
   if (step?.next === 'factor') {
-    return <FactorForm token={step.token ?? ''} onProgress={follow} onBack={() => setStep(null)} />;
+    return <FactorForm token={step.token ?? ''} passkey={step.passkey === true && passkeysThere()} onProgress={follow} onBack={() => setStep(null)} />;
   }
   if (step?.next === 'change') {
     return (
@@ -75,6 +82,11 @@ function PasswordForm({ link, onLinkUsed, onProgress, onForgot }: { link: string
   const [name, setName] = useState('');
   const [password, setPassword] = useState('');
   const form = useSubmit(async () => onProgress(await signIn(name, password)));
+  const key = useSubmit(async () => onProgress(await signInWithPasskey()));
+  const [problem] = useState(problemOutside);
+  useEffect(() => {
+    problemOutside = '';
+  }, []);
   const { setFailure } = form;
   useEffect(() => {
     if (link === '') {
@@ -93,7 +105,9 @@ function PasswordForm({ link, onLinkUsed, onProgress, onForgot }: { link: string
   }, [link]);
   return (
     <Frame title={t('title')}>
+      {problem !== '' && !form.busy && <Alert severity="error" title={problem} />}
       {form.note}
+      {key.note}
       {link !== '' ? (
         <p role="status">
           <Spinner inline /> {t('signingIn')}
@@ -105,6 +119,14 @@ function PasswordForm({ link, onLinkUsed, onProgress, onForgot }: { link: string
           <Button type="submit" disabled={form.busy}>
             {t('signIn')}
           </Button>
+          {passkeysThere() && (
+            <p className="wide">
+              <Button type="button" variant="secondary" icon="key-skeleton-alt" disabled={key.busy} onClick={() => key.submit()}>
+                {t('withPasskey')}
+              </Button>
+            </p>
+          )}
+          <Providers />
           <p>
             <Button fill="text" type="button" onClick={onForgot}>
               {t('forgotten')}
@@ -118,14 +140,41 @@ function PasswordForm({ link, onLinkUsed, onProgress, onForgot }: { link: string
   );
 }
 
-function FactorForm({ token, onProgress, onBack }: { token: string; onProgress: (p: Progress) => void; onBack: () => void }) {
+/** Providers are the buttons of identity providers outside. */
+function Providers() {
+  const { t } = useTexts();
+  const list = useLoad('outside', fetchOutside);
+  const to = encodeURIComponent(`${basename}${wantedPage(window.location.search)}`);
+  return (
+    <>
+      {(list.value ?? []).map((p) => (
+        <p key={p.id} className="wide">
+          <LinkButton href={`/api/outside/${p.id}/start?redirectTo=${to}`} variant="secondary" icon="signin">
+            {t('withProvider', { name: p.name })}
+          </LinkButton>
+        </p>
+      ))}
+    </>
+  );
+}
+
+function FactorForm({ token, passkey, onProgress, onBack }: { token: string; passkey: boolean; onProgress: (p: Progress) => void; onBack: () => void }) {
   const { t } = useTexts();
   const [code, setCode] = useState('');
   const [remember, setRemember] = useState(false);
   const form = useSubmit(async () => onProgress(await sendCode(token, code, remember)));
+  const key = useSubmit(async () => onProgress(await passkeyAsFactor(token, remember)));
   return (
     <Frame title={t('code')}>
       {form.note}
+      {key.note}
+      {passkey && (
+        <p className="wide">
+          <Button type="button" icon="key-skeleton-alt" disabled={key.busy} onClick={() => key.submit()}>
+            {t('usePasskey')}
+          </Button>
+        </p>
+      )}
       <form onSubmit={form.submit}>
         <Field label={t('code')} hint={t('codeHint')} value={code} onChange={setCode} autoComplete="one-time-code" autoFocus />
         <p>

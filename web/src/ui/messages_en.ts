@@ -3,6 +3,7 @@ export const english = {
   'nav.home': 'Home',
   'nav.boards': 'Dashboards',
   'nav.explore': 'Explore', 'nav.alerts': 'Alerts',
+  'nav.sources': 'Data sources', 'nav.workspaces': 'Workspaces', 'nav.people': 'People', 'nav.account': 'Account', 'nav.admin': 'Administration',
   'nav.main': 'Main',
   'nav.skip': 'Skip to content',
   'nav.light': 'Switch to light theme',

@@ -5,6 +5,7 @@ export const korean: Messages = {
   'nav.home': '홈',
   'nav.boards': '대시보드',
   'nav.explore': '탐색', 'nav.alerts': '경보',
+  'nav.sources': '데이터 소스', 'nav.workspaces': '워크스페이스', 'nav.people': '사용자', 'nav.account': '계정', 'nav.admin': '관리',
   'nav.main': '주 메뉴',
   'nav.skip': '본문으로 건너뛰기',
   'nav.light': '밝은 테마로 전환',
