@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mangru/mangru/internal/dashboard/caller"
 	"github.com/mangru/mangru/internal/dashboard/records"
@@ -47,6 +48,11 @@ type Sources interface {
 	// Check asks a data source for something simple and returns the sentence
 	// for people, or an error that says what is wrong.
 	Check(ctx context.Context, d *records.DataSource) (string, error)
+	// Manage calls the control plane of the workspace that a data source queries:
+	// a method, a path below the workspace, a body in JSON.
+	Manage(ctx context.Context, d *records.DataSource, method, path string, body []byte) (status int, answer []byte, err error)
+	// Managed reports whether Manage could reach a workspace.
+	Managed(d *records.DataSource) bool
 	// Query calls the Prometheus API of a data source: op is query or
 	// query_range. It returns the status and the whole answer.
 	Query(ctx context.Context, d *records.DataSource, op string, form map[string]string) (status int, body []byte, err error)
@@ -82,7 +88,8 @@ type Config struct {
 
 type api struct {
 	Config
-	log *slog.Logger
+	log      *slog.Logger
+	alerting sync.Mutex // held while provisioned alerting changes
 }
 
 // call is one request with who sends it.
@@ -92,6 +99,7 @@ type call struct {
 	caller caller.Caller
 	ws     string
 	rights *records.Access // read when first asked for
+	uses   map[string][]*records.Board
 	api    *api
 }
 
@@ -138,7 +146,8 @@ func message(text string) map[string]any { return map[string]any{"message": text
 
 func routes() []route {
 	return slices.Concat(boardRoutes(), folderRoutes(), permissionRoutes(), sourceRoutes(), orgRoutes(), teamRoutes(), accountRoutes(),
-		annotationRoutes(), documentRoutes(), libraryRoutes(), importRoutes(), alertRoutes())
+		annotationRoutes(), documentRoutes(), libraryRoutes(), importRoutes(), alertRoutes(),
+		alertRuleRoutes(), notificationRoutes())
 }
 
 // Patterns lists the method and path of every route.

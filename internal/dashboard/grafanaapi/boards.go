@@ -188,9 +188,17 @@ func (a *api) store(c *call, in records.SaveInput) (*records.Board, error) {
 	}
 	in.By = c.caller.Login
 	if old == nil {
-		in.Creator = c.caller.UserID
+		in.Creator = c.creator()
 	}
 	return a.Store.SaveBoard(c.Context(), c.ws, in)
+}
+
+// creator is whom a new thing belongs to: people, not service accounts.
+func (c *call) creator() int64 {
+	if c.caller.Person == "" {
+		return 0
+	}
+	return c.caller.UserID
 }
 
 // existing returns the board that a save would replace, or nil.

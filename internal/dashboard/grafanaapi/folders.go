@@ -139,7 +139,7 @@ func (a *api) createFolder(c *call) (any, error) {
 		return nil, denied("folders:create")
 	}
 	f, err := a.Store.CreateFolder(c.Context(), c.ws, records.FolderInput{
-		UID: in.UID, Title: in.Title, Description: in.Description, ParentUID: in.ParentUID, By: c.caller.Login, Creator: c.caller.UserID,
+		UID: in.UID, Title: in.Title, Description: in.Description, ParentUID: in.ParentUID, By: c.caller.Login, Creator: c.creator(),
 	})
 	if err != nil {
 		return nil, err
@@ -174,13 +174,18 @@ func (a *api) updateFolder(c *call) (any, error) {
 	if in.Description == nil {
 		in.Description = &f.Description
 	}
+	renamed := in.Title != f.Title
 	f, err = a.Store.UpdateFolder(c.Context(), c.ws, records.FolderInput{
 		UID: f.UID, Title: in.Title, Description: *in.Description, Version: in.Version, Overwrite: in.Overwrite, By: c.caller.Login,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return a.freshFolder(c, f)
+	out, err := a.freshFolder(c, f)
+	if err == nil && renamed {
+		err = a.republish(c, f.UID) // alerts carry the folder's title
+	}
+	return out, err
 }
 
 func (a *api) moveFolder(c *call) (any, error) {
@@ -220,6 +225,9 @@ func (a *api) deleteFolder(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.dropFolderRules(c, f.UID, c.URL.Query().Get("forceDeleteRules") == "true"); err != nil {
+		return nil, err
+	}
 	err = a.Store.DeleteFolder(c.Context(), c.ws, f.UID)
 	if errors.Is(err, records.ErrDeleteProvision) {
 		return nil, fail(http.StatusBadRequest, "Folder cannot be deleted: it contains provisioned dashboards")
@@ -239,5 +247,6 @@ func (a *api) folderCounts(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]int{"folder": n.Folders, "dashboard": n.Boards, "librarypanel": n.LibraryElements, "library_elements": n.LibraryElements, "alertrule": 0}, nil
+	rules, err := a.folderRules(c, f.UID)
+	return map[string]int{"folder": n.Folders, "dashboard": n.Boards, "librarypanel": n.LibraryElements, "library_elements": n.LibraryElements, "alertrule": len(rules)}, err
 }

@@ -3,6 +3,7 @@ package grafanaapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -41,6 +42,11 @@ func (a *api) elementBody(c *call, d *records.Document) (map[string]any, error) 
 	if err != nil {
 		return nil, err
 	}
+	if c.uses == nil {
+		if c.uses, err = a.usesOfElements(c); err != nil {
+			return nil, err
+		}
+	}
 	name, folderID := "General", int64(0)
 	if f := rights.Folder(d.Owner); f != nil {
 		name, folderID = f.Title, f.ID
@@ -48,7 +54,8 @@ func (a *api) elementBody(c *call, d *records.Document) (map[string]any, error) 
 	return map[string]any{
 		"id": d.ID, "orgId": OrgID, "folderId": folderID, "folderUid": d.Owner, "uid": d.UID, "name": d.Name, "kind": e.Kind, "type": model.Type,
 		"description": model.Description, "model": e.Model, "version": d.Version, "schemaVersion": 0,
-		"meta": map[string]any{"folderName": name, "folderUid": d.Owner, "connectedDashboards": 0, "created": stamp(d.CreatedAt), "updated": stamp(d.UpdatedAt)},
+		"meta": map[string]any{"folderName": name, "folderUid": d.Owner, "connectedDashboards": len(c.uses[d.UID]), "created": stamp(d.CreatedAt), "updated": stamp(d.UpdatedAt),
+			"canEdit": rights.FolderLevel(c.caller, d.Owner) >= records.Edit && mayCall(c.caller.Role, editors)},
 	}, nil
 }
 
@@ -78,6 +85,9 @@ func (a *api) visibleElements(c *call) ([]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.uses, err = a.usesOfElements(c); err != nil {
+		return nil, err
+	}
 	out := []map[string]any{}
 	for _, d := range list {
 		if rights.FolderLevel(c.caller, d.Owner) < records.View {
@@ -100,14 +110,27 @@ func (a *api) listElements(c *call) (any, error) {
 	}
 	q, out := c.URL.Query(), []map[string]any{}
 	text, kind := strings.ToLower(q.Get("searchString")), int64(c.number("kind", 0))
+	types, folders := commaList(q.Get("typeFilter")), append(commaList(q.Get("folderFilterUIDs")), commaList(q.Get("folderFilter"))...)
 	for _, e := range all {
-		if strings.Contains(strings.ToLower(e["name"].(string)), text) && (kind == 0 || e["kind"] == kind) {
-			out = append(out, e)
+		about := strings.ToLower(e["name"].(string) + "\n" + e["description"].(string))
+		if !strings.Contains(about, text) || kind != 0 && e["kind"] != kind || e["uid"] == q.Get("excludeUid") || len(types) > 0 && !slices.Contains(types, e["type"].(string)) {
+			continue
 		}
+		if len(folders) > 0 && !slices.Contains(folders, e["folderUid"].(string)) && !slices.Contains(folders, fmt.Sprint(e["folderId"])) && (e["folderUid"] != "" || !slices.Contains(folders, records.GeneralFolder)) {
+			continue
+		}
+		out = append(out, e)
+	}
+	if q.Get("sortDirection") == "alpha-desc" {
+		slices.Reverse(out)
 	}
 	total, per, page := len(out), max(c.number("perPage", 100), 1), max(c.number("page", 1), 1)
 	from := min((page-1)*per, total)
 	return map[string]any{"result": map[string]any{"totalCount": total, "page": page, "perPage": per, "elements": out[from:min(from+per, total)]}}, nil
+}
+
+func commaList(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 }
 
 func (a *api) elementsNamed(c *call) (any, error) {
@@ -232,50 +255,50 @@ func (a *api) deleteElement(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	used, err := a.boardsUsing(c, d.UID)
+	used, err := a.usesOfElements(c)
 	if err != nil {
 		return nil, err
 	}
-	if len(used) > 0 {
+	if len(used[d.UID]) > 0 {
 		return nil, fail(http.StatusForbidden, "the library element has connections")
 	}
 	return map[string]any{"message": "Library element deleted", "id": d.ID}, a.Store.DeleteDocument(c.Context(), c.ws, records.KindLibraryElement, d.UID)
 }
 
-// boardsUsing finds the boards that show a library panel.
-func (a *api) boardsUsing(c *call, uid string) ([]*records.Board, error) {
-	heads, err := a.visibleBoards(c)
+// usesOfElements finds which boards show which library panels, also those that
+// the caller may not see.
+func (a *api) usesOfElements(c *call) (map[string][]*records.Board, error) {
+	boards, err := a.Store.BoardsHolding(c.Context(), c.ws, `"libraryPanel"`)
 	if err != nil {
 		return nil, err
 	}
-	var used []*records.Board
-	for _, h := range heads {
-		b, err := a.Store.Board(c.Context(), c.ws, h.UID)
-		if errors.Is(err, records.ErrNotFound) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		if usesElement(b.Data, uid) {
-			used = append(used, b)
+	out := map[string][]*records.Board{}
+	for _, b := range boards {
+		for uid := range elementsIn(b.Data, map[string]bool{}) {
+			out[uid] = append(out[uid], b)
 		}
 	}
-	return used, nil
+	return out, nil
 }
 
-func usesElement(data json.RawMessage, uid string) bool {
-	type panel struct {
+// elementsIn notes the library panels of a board or of a row.
+func elementsIn(data json.RawMessage, found map[string]bool) map[string]bool {
+	var p struct {
 		LibraryPanel struct {
 			UID string `json:"uid"`
 		} `json:"libraryPanel"`
 		Panels []json.RawMessage `json:"panels"`
 	}
-	var p panel
 	if json.Unmarshal(data, &p) != nil {
-		return false
+		return found
 	}
-	return p.LibraryPanel.UID == uid || slices.ContainsFunc(p.Panels, func(inner json.RawMessage) bool { return usesElement(inner, uid) })
+	if p.LibraryPanel.UID != "" {
+		found[p.LibraryPanel.UID] = true
+	}
+	for _, inner := range p.Panels {
+		elementsIn(inner, found)
+	}
+	return found
 }
 
 func (a *api) elementConnections(c *call) (any, error) {
@@ -283,12 +306,15 @@ func (a *api) elementConnections(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	used, err := a.boardsUsing(c, d.UID)
+	used, err := a.usesOfElements(c)
 	if err != nil {
 		return nil, err
 	}
 	out := []map[string]any{}
-	for i, b := range used {
+	for i, b := range used[d.UID] {
+		if c.rights.BoardLevel(c.caller, b) < records.View {
+			continue
+		}
 		out = append(out, map[string]any{"id": i + 1, "kind": 1, "elementId": d.ID, "connectionId": b.ID, "connectionUid": b.UID, "created": stamp(b.CreatedAt)})
 	}
 	return map[string]any{"result": out}, nil

@@ -3,6 +3,7 @@ package grafanaapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -229,6 +230,13 @@ func (a *api) deleteSource(c *call) (any, error) {
 	}
 	if d.ProvisionedBy != "" {
 		return nil, fail(http.StatusForbidden, "Cannot delete read-only data source")
+	}
+	rules, err := a.rulesWhere(c.Context(), c.ws, func(r *ruleRecord) bool { return r.Source == d.UID })
+	if err != nil {
+		return nil, err
+	}
+	if len(rules) > 0 {
+		return nil, fail(http.StatusConflict, fmt.Sprintf("%d alert rules are evaluated by the workspace of this data source, such as %q: delete them first", len(rules), rules[0].Rule.Title))
 	}
 	if err := a.Store.DeleteDataSource(c.Context(), c.ws, d.UID, ""); err != nil {
 		return nil, err

@@ -364,6 +364,13 @@ func (s *Store) Boards(ctx context.Context, ws string) ([]*Board, error) {
 	return list, err
 }
 
+// BoardsHolding lists the boards whose JSON holds a text, with their JSON, by title.
+func (s *Store) BoardsHolding(ctx context.Context, ws, text string) ([]*Board, error) {
+	var list []*Board
+	err := s.db.NewSelect().Model(&list).Where("workspace_id = ? AND data LIKE ?", ws, "%"+text+"%").Order("title", "id").Scan(ctx)
+	return list, err
+}
+
 // DeleteBoard removes a board with its versions, permissions, stars and
 // annotations. A provisioned board goes only with its provisioner's name.
 func (s *Store) DeleteBoard(ctx context.Context, ws, uid, provisioner string) error {

@@ -16,6 +16,11 @@ const (
 	KindPreferences    = "preferences"
 	KindShortURL       = "short-url"
 	KindQueryHistory   = "query-history"
+	KindAlertRule      = "alert-rule"
+	KindContactPoint   = "contact-point"
+	KindPolicies       = "policies"
+	KindMuteTiming     = "mute-timing"
+	KindTemplate       = "notification-template"
 )
 
 // Document is a small thing that is read and written whole.

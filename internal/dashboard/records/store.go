@@ -84,6 +84,15 @@ func (s *Store) decrypt(sealed, owner string) (string, error) {
 	return string(plain), nil
 }
 
+// Seal encrypts a secret that a document holds; owner names the document and the
+// field, and opens it again.
+func (s *Store) Seal(plain, owner string) string { return s.encrypt(plain, "document "+owner) }
+
+// Open returns what Seal has sealed for the same owner.
+func (s *Store) Open(sealed, owner string) (string, error) {
+	return s.decrypt(sealed, "document "+owner)
+}
+
 type counterRow struct {
 	bun.BaseModel `bun:"table:dash_counters,alias:counter"`
 

@@ -1,0 +1,180 @@
+package grafanaapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mangru/mangru/internal/dashboard/caller"
+	"github.com/mangru/mangru/internal/dashboard/records"
+)
+
+// plane is the control plane of one workspace: it keeps what it is given, and
+// reports it as being made until it was asked twice.
+type plane struct {
+	mu     sync.Mutex
+	kept   map[string][]byte
+	asked  map[string]int
+	refuse func(method, path string) (int, string)
+}
+
+func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	path := strings.TrimPrefix(r.URL.Path, "/workspaces/ws-1/")
+	if p.refuse != nil {
+		if status, text := p.refuse(r.Method, path); status != 0 {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"message":"`+text+`"}`)
+			return
+		}
+	}
+	var in struct {
+		Name string `json:"name"`
+		Data []byte `json:"data"`
+	}
+	switch r.Method {
+	case http.MethodPost, http.MethodPut:
+		_ = json.NewDecoder(r.Body).Decode(&in)
+		if r.Method == http.MethodPost && in.Name != "" {
+			path += "/" + in.Name
+		}
+		if (p.kept[path] == nil) == (r.Method == http.MethodPut) {
+			w.WriteHeader(http.StatusConflict)
+			return
+		}
+		p.kept[path], p.asked[path] = in.Data, 0
+		w.WriteHeader(http.StatusAccepted)
+	case http.MethodDelete:
+		delete(p.kept, path)
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		data, ok := p.kept[path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		status := "ACTIVE"
+		if p.asked[path]++; p.asked[path] < 3 {
+			status = "CREATING"
+		}
+		key := "alertManagerDefinition"
+		if strings.HasPrefix(path, "rule") {
+			key = "ruleGroupsNamespace"
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{key: map[string]any{"data": data, "status": map[string]string{"statusCode": status}}})
+	}
+}
+
+func (p *plane) text(path string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.kept[path])
+}
+
+func withPlane(t *testing.T) (*site, *plane) {
+	t.Helper()
+	s, p := newSite(t), &plane{kept: map[string][]byte{}, asked: map[string]int{}}
+	srv := httptest.NewServer(p)
+	t.Cleanup(srv.Close)
+	d := &records.DataSource{WorkspaceID: caller.DefaultWorkspace, UID: "src", Name: "amp", Type: "prometheus", URL: srv.URL + "/workspaces/ws-1", Access: "proxy",
+		JSONData: map[string]any{"sigV4Auth": true, "sigV4AuthType": "keys", "sigV4Region": "us-east-1"}}
+	require.NoError(t, s.store.CreateDataSource(t.Context(), d, map[string]string{"sigV4AccessKey": "AKIA", "sigV4SecretKey": "s"}))
+	s.ok("admin", "POST", "/api/folders", `{"uid":"fold","title":"Folder"}`)
+	return s, p
+}
+
+func alertRule(title, folder, group string) string {
+	return fmt.Sprintf(`{"title":%q,"folderUID":%q,"ruleGroup":%q,"condition":"A","for":"5m","noDataState":"OK","execErrState":"OK",
+		"data":[{"refId":"A","datasourceUid":"src","relativeTimeRange":{"from":600,"to":0},"model":{"expr":"up == 0","instant":true}}]}`, title, folder, group)
+}
+
+const rulesPath, namespacePath = "/api/v1/provisioning/alert-rules", "rulegroupsnamespaces/grafana.default.fold.src"
+
+func TestRulesGoToTheWorkspaceOfTheirDataSource(t *testing.T) {
+	s, p := withPlane(t)
+	made := s.ok("editor", "POST", rulesPath, alertRule("Down", "fold", "one"))
+	require.Equal(t, 201, made.status)
+	uid := made.object(t)["uid"].(string)
+	require.Contains(t, p.text(namespacePath), "alert: Down")
+	require.Contains(t, p.text(namespacePath), "grafana_folder: Folder")
+	require.Equal(t, 409, s.as("editor", "POST", rulesPath, alertRule("Down", "fold", "two")).status, "titles are unique in a folder")
+	require.Equal(t, 400, s.as("editor", "POST", rulesPath, alertRule("X", "none", "one")).status)
+	require.Equal(t, 403, s.as("viewer", "POST", rulesPath, alertRule("X", "fold", "one")).status)
+
+	p.refuse = func(method, _ string) (int, string) {
+		if method == http.MethodPut {
+			return 400, "line 3: parse error"
+		}
+		return 0, ""
+	}
+	refused := s.as("editor", "POST", rulesPath, alertRule("Bad", "fold", "one"))
+	require.Equal(t, 400, refused.status)
+	require.Contains(t, refused.text, "line 3: parse error")
+	require.Len(t, s.ok("viewer", "GET", rulesPath, "").list(t), 1, "what the workspace refuses is not kept")
+	p.refuse = func(string, string) (int, string) { return 403, "no" }
+	refused = s.as("editor", "POST", rulesPath, alertRule("Bad", "fold", "one"))
+	require.Equal(t, 403, refused.status)
+	require.Contains(t, refused.text, "aps:*RuleGroupsNamespace")
+	p.refuse = nil
+
+	s.ok("admin", "PUT", "/api/folders/fold", `{"title":"Renamed","overwrite":true}`)
+	require.Contains(t, p.text(namespacePath), "grafana_folder: Renamed")
+	require.EqualValues(t, 1, s.ok("viewer", "GET", "/api/folders/fold/counts", "").object(t)["alertrule"])
+	require.Equal(t, 400, s.as("admin", "DELETE", "/api/folders/fold", "").status, "a folder with rules is not deleted by the way")
+	require.Equal(t, 409, s.as("admin", "DELETE", "/api/datasources/uid/src", "").status, "nor is the data source whose workspace evaluates them")
+
+	s.ok("admin", "POST", "/api/folders", `{"uid":"other","title":"Other"}`)
+	s.ok("admin", "POST", "/api/folders/other/permissions", `{"items":[{"role":"Viewer","permission":1}]}`)
+	require.Equal(t, 403, s.as("editor", "PUT", rulesPath+"/"+uid, alertRule("Down", "other", "one")).status)
+	s.ok("admin", "PUT", rulesPath+"/"+uid, alertRule("Down", "other", "one"))
+	require.Empty(t, p.text(namespacePath), "it has moved")
+	require.Contains(t, p.text("rulegroupsnamespaces/grafana.default.other.src"), "alert: Down")
+	s.ok("admin", "POST", "/api/folders/other/permissions", `{"items":[{"role":"Editor","permission":1}]}`)
+	require.Empty(t, s.ok("viewer", "GET", rulesPath, "").list(t), "rules are seen by who sees their folder")
+
+	s.ok("admin", "DELETE", "/api/folders/other?forceDeleteRules=true", "")
+	require.Empty(t, p.text("rulegroupsnamespaces/grafana.default.other.src"))
+	s.ok("admin", "DELETE", "/api/datasources/uid/src", "")
+}
+
+func TestForeignDefinitionsStay(t *testing.T) {
+	s, p := withPlane(t)
+	const points = "/api/v1/provisioning/contact-points"
+	point := `{"name":"team","type":"webhook","settings":{"url":"https://x.example.com","password":"hush","username":"u"}}`
+	p.kept["alertmanager/definition"] = []byte("alertmanager_config: mine")
+	refused := s.as("admin", "POST", points, point)
+	require.Equal(t, 409, refused.status)
+	require.Contains(t, refused.text, "would be lost")
+	require.Empty(t, s.ok("admin", "GET", points, "").list(t))
+	delete(p.kept, "alertmanager/definition")
+	require.Equal(t, 403, s.as("editor", "POST", points, point).status)
+	require.Equal(t, 202, s.ok("admin", "POST", points, point).status)
+	require.Contains(t, p.text("alertmanager/definition"), "hush")
+	require.NotContains(t, s.ok("editor", "GET", points, "").text, "hush")
+	docs, err := s.store.Documents(t.Context(), caller.DefaultWorkspace, records.KindContactPoint, nil)
+	require.NoError(t, err)
+	require.NotContains(t, string(docs[0].Data), "hush", "secrets are sealed")
+	require.NotContains(t, s.ok("editor", "GET", points+"/export?decrypt=true", "").text, "hush", "only administrators get them out")
+	require.Contains(t, s.ok("admin", "GET", points+"/export?decrypt=true&format=json", "").text, "hush")
+	require.Equal(t, 400, s.as("admin", "GET", points+"/export?format=hcl", "").status)
+}
+
+func TestDataSourcesElsewhereHaveNoRules(t *testing.T) {
+	s := newSite(t)
+	s.ok("admin", "POST", "/api/folders", `{"uid":"fold","title":"Folder"}`)
+	s.ok("admin", "POST", "/api/datasources", `{"uid":"src","name":"plain","type":"prometheus","url":"http://127.0.0.1:1"}`)
+	refused := s.as("admin", "POST", rulesPath, alertRule("Down", "fold", "one"))
+	require.Equal(t, 502, refused.status)
+	require.Contains(t, refused.text, "is no workspace of Managed Prometheus")
+	refused = s.as("admin", "PUT", "/api/v1/provisioning/policies", `{"receiver":"empty"}`)
+	require.Equal(t, 400, refused.status)
+	require.Contains(t, refused.text, "there is no alert manager to tell")
+}
