@@ -75,7 +75,11 @@ func (a *api) getBoard(c *call) (any, error) {
 		return nil, err
 	}
 	meta, err := a.boardMeta(c, b)
-	return map[string]any{"meta": meta, "dashboard": b.Data}, err
+	if err != nil {
+		return nil, err
+	}
+	board, err := a.withLibraryPanels(c, b.Data)
+	return map[string]any{"meta": meta, "dashboard": board}, err
 }
 
 func (a *api) boardMeta(c *call, b *records.Board) (map[string]any, error) {
@@ -185,6 +189,9 @@ func (a *api) store(c *call, in records.SaveInput) (*records.Board, error) {
 	}
 	if (old == nil || old.FolderUID != in.FolderUID) && rights.FolderLevel(c.caller, in.FolderUID) < records.Edit {
 		return nil, denied("dashboards:create")
+	}
+	if in.Board, err = a.withoutLibraryPanels(c, in.Board); err != nil {
+		return nil, err
 	}
 	in.By = c.caller.Login
 	if old == nil {

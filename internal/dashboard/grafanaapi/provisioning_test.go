@@ -178,3 +178,29 @@ func TestDataSourcesElsewhereHaveNoRules(t *testing.T) {
 	require.Equal(t, 400, refused.status)
 	require.Contains(t, refused.text, "there is no alert manager to tell")
 }
+
+func TestLibraryPanelsAreFilledInAndKeptOnce(t *testing.T) {
+	s := newSite(t)
+	s.ok("editor", "POST", "/api/library-elements", `{"uid":"lib","name":"Lib","kind":1,"model":{"id":9,"type":"stat","title":"Shared","options":{"a":1.50}}}`)
+	board := func(options, more string) string {
+		return `{"dashboard":{"uid":"b","title":"B","panels":[{"type":"row","collapsed":true,"panels":[{"id":3,"gridPos":{"w":4},"libraryPanel":{"uid":"lib"}` + options + `}]}` + more + `]},"overwrite":true}`
+	}
+	s.ok("editor", "POST", "/api/dashboards/db", board("", ""))
+	got := s.ok("viewer", "GET", "/api/dashboards/uid/b", "").text
+	for _, want := range []string{`"title":"Shared"`, `"a":1.50`, `"id":3`, `"w":4`, `"name":"Lib"`} {
+		require.Contains(t, got, want)
+	}
+	s.ok("editor", "POST", "/api/dashboards/db", board(`,"type":"stat","title":"Shared","options":{"a":1.5}`, `,{"id":4,"type":"text"}`))
+	kept, err := s.store.Board(t.Context(), caller.DefaultWorkspace, "b")
+	require.NoError(t, err)
+	require.NotContains(t, string(kept.Data), "Shared", "there is one copy of it")
+	refused := s.as("editor", "POST", "/api/dashboards/db", board(`,"type":"stat","title":"Changed","options":{"a":1.5}`, ""))
+	require.Equal(t, 400, refused.status)
+	require.Contains(t, refused.text, "change it in the library")
+	s.ok("editor", "PATCH", "/api/library-elements/lib", `{"version":1,"kind":1,"name":"Lib","model":{"type":"gauge","title":"Newer"}}`)
+	require.Contains(t, s.ok("viewer", "GET", "/api/dashboards/uid/b", "").text, `"title":"Newer"`)
+	require.Equal(t, 403, s.as("editor", "DELETE", "/api/library-elements/lib", "").status, "a board shows it")
+	plain := s.ok("editor", "POST", "/api/dashboards/db", `{"dashboard":{"uid":"c","title":"C","n":1.0,"panels":[{"libraryPanel":{"uid":"gone"},"type":"stat"}]}}`)
+	require.Equal(t, 200, plain.status)
+	require.Contains(t, s.ok("viewer", "GET", "/api/dashboards/uid/c", "").text, `"type":"stat"`, "one that is not in the library stays as it is")
+}
