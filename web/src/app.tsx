@@ -22,6 +22,10 @@ const NewDataSourcePage = lazy(() => import('./people/datasources').then((m) => 
 const DataSourcePage = lazy(() => import('./people/datasource'));
 const HomePage = lazy(() => import('./pages/home'));
 const BoardsPage = lazy(() => import('./pages/boards'));
+const FoldersPage = lazy(() => import('./pages/folders'));
+const FolderPage = lazy(() => import('./pages/folders').then((m) => ({ default: m.FolderPage })));
+const BoardPermissionsPage = lazy(() => import('./pages/permissions'));
+const LibraryPage = lazy(() => import('./pages/library'));
 const BoardPage = lazy(() => import('./pages/board'));
 const ImportPage = lazy(() => import('./pages/import_board'));
 const AlertsPage = lazy(() => import('./pages/alerts'));
@@ -55,6 +59,10 @@ function SignedIn() {
         <Routes>
           <Route path="/" element={<HomePage />} />
           <Route path="/dashboards" element={<BoardsPage />} />
+          <Route path="/dashboards/folders" element={<FoldersPage />} />
+          <Route path="/dashboards/f/:uid/:slug?" element={<FolderPage />} />
+          <Route path="/dashboard/permissions/:uid" element={<BoardPermissionsPage />} />
+          <Route path="/library-panels" element={<LibraryPage />} />
           <Route path="/dashboard/new" element={<BoardPage />} />
           <Route path="/dashboard/import" element={<ImportPage />} />
           <Route path="/explore" element={<ExplorePage />} />

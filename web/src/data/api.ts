@@ -38,6 +38,7 @@ export interface BoardHit {
   type: string;
   tags: string[];
   folderTitle?: string;
+  folderUid?: string;
   isStarred?: boolean;
 }
 

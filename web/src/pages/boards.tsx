@@ -6,6 +6,7 @@ import { Link, useNavigate, useSearchParams } from 'react-router';
 import { filterBoards, searchBoards } from '../data/api';
 import { Alert, Button, EmptyState, FilterInput, Icon, LoadingPlaceholder, Select, TagList, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
+import { useFolderTexts } from './folder_texts';
 import { SessionContext } from './session';
 import { Shell } from './shell';
 
@@ -72,7 +73,11 @@ export default function BoardsPage() {
                 <li key={b.uid}>
                   <Icon name={b.isStarred ? 'favorite' : 'apps'} />
                   <Link to={`/d/${b.uid}`}>{b.title}</Link>
-                  {b.folderTitle && <span className={styles.folder}>{b.folderTitle}</span>}
+                  {b.folderTitle && (
+                    <Link to={`/dashboards/f/${b.folderUid}`} className={styles.folder}>
+                      {b.folderTitle}
+                    </Link>
+                  )}
                   <TagList tags={b.tags} onClick={toggleTag} className={styles.tags} />
                 </li>
               ))}
@@ -88,10 +93,17 @@ function Head() {
   const t = useT();
   const styles = useStyles2(getStyles);
   const navigate = useNavigate();
+  const text = useFolderTexts();
   const role = useContext(SessionContext)?.user.orgRole;
   return (
     <div className={styles.head}>
       <h1>{t('boards.title')}</h1>
+      <Button variant="secondary" fill="text" icon="folder" onClick={() => void navigate('/dashboards/folders')}>
+        {text('folders')}
+      </Button>
+      <Button variant="secondary" fill="text" icon="cube" onClick={() => void navigate('/library-panels')}>
+        {text('library')}
+      </Button>
       {(role === 'Admin' || role === 'Editor') && (
         <>
           <Button icon="plus" onClick={() => void navigate('/dashboard/new')}>
