@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mangru/mangru/internal/memory"
 	"github.com/mangru/mangru/internal/operator"
 	"github.com/mangru/mangru/internal/telemetry"
 )
@@ -37,6 +38,10 @@ func newOperatorCmd() *cobra.Command {
 			}
 			config.Timeout = 0 // watches last
 			o.Logger = logger
+			// What the start of a program this large maps of its file would be most of its peak.
+			if err := errors.Join(memory.FineProgram(), memory.ForgetProgram()); err != nil {
+				logger.Debug("pages of the program stay in memory", "err", err)
+			}
 			go keepSmall(cmd.Context(), logger)
 			return operator.Run(cmd.Context(), config, o)
 		},
@@ -55,6 +60,7 @@ func newOperatorCmd() *cobra.Command {
 	f.StringVar(&o.Region, "region", "", "AWS_REGION of such pods; empty leaves it out")
 	f.StringVar(&o.MetricsAddress, "metrics-address", "0", "address for the operator's own metrics; 0 is nowhere")
 	f.StringVar(&o.ProbeAddress, "probe-address", ":8081", "address for /healthz and /readyz")
+	f.StringVar(&o.PprofAddress, "pprof", "", "address for Go's profiles, /debug/pprof/; empty is nowhere")
 	f.StringVar(&o.WebhookHost, "webhook-host", "", "address for the webhooks (default all)")
 	f.IntVar(&o.WebhookPort, "webhook-port", 9443, "port for the webhooks")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")

@@ -60,9 +60,11 @@ type Options struct {
 
 	MetricsAddress string
 	ProbeAddress   string
-	WebhookHost    string
-	WebhookPort    int
-	Logger         *slog.Logger
+	// PprofAddress serves Go's profiles; empty serves none.
+	PprofAddress string
+	WebhookHost  string
+	WebhookPort  int
+	Logger       *slog.Logger
 }
 
 // Run runs the operator until ctx ends.
@@ -120,6 +122,7 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 		LeaderElectionReleaseOnCancel: true,
 		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
 		HealthProbeBindAddress:        o.ProbeAddress,
+		PprofBindAddress:              o.PprofAddress,
 		Cache:                         cache.Options{ByObject: byObject, DefaultTransform: cache.TransformStripManagedFields()},
 		Client: client.Options{Cache: &client.CacheOptions{
 			Unstructured: true,
