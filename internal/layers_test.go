@@ -24,7 +24,7 @@ var levels = map[string]int{
 	"wire": 1, "otelconf": 1, "httpserver": 1, "auth/sigv4": 1, "auth/iam": 1, "auth/webidentity": 1, "audit": 1, "exporter/node": 1, "exporter/kube": 1, "people/directory": 1, "people/signin": 1, "people/federation": 1, "mail": 1,
 	"collector/discover": 2, "collector/scrape": 2, "collector/buffer": 2, "collector/send": 2,
 	"server/workspace": 2, "server/ingest": 2, "server/store": 2, "server/query": 2, "server/api": 2,
-	"auth/sts": 2, "server/cluster": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
+	"auth/sts": 2, "server/cluster": 2, "server/addon": 2, "server/iamapi": 2, "server/stsapi": 2, "server/eksapi": 2,
 	"server/rules": 2, "server/alerts": 2, "server/logs": 2,
 	"server/ssoapi": 2, "people/scim": 2, "people/portal": 2,
 	"dashboard/workspaces": 1, "server/amgapi": 2,
@@ -51,6 +51,8 @@ var sameLevel = map[string]string{
 	"server/stsapi -> auth/sts":             "what it serves",
 	"server/eksapi -> server/api":           "routes",
 	"server/eksapi -> server/cluster":       "its types",
+	"server/eksapi -> server/addon":         "what it serves",
+	"server/addon -> server/cluster":        "its types",
 
 	"dashboard/workspaces -> dashboard/caller":    "its roles",
 	"dashboard/workspaces -> people/directory":    "its people",

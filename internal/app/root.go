@@ -79,7 +79,7 @@ func newRootCmd() *cobra.Command {
 		newUserCmd(), newGroupCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(), newPersonCmd(),
 		newWorkspaceCmd(), newRulesCmd(),
 		newQueryCmd(), newCardinalityCmd(),
-		newClusterCmd(), newIRSACmd(), newPodIdentityCmd(), newPodIdentityAgentCmd(),
+		newClusterCmd(), newAddonCmd(), newIRSACmd(), newPodIdentityCmd(), newPodIdentityAgentCmd(),
 	)
 	for _, c := range root.Commands() {
 		usageArgs(c)

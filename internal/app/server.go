@@ -280,7 +280,7 @@ func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.ready.Store(false) })
 	defer stop()
 	return runStages(ctx, []stage{
-		{"api", s.http.Run}, {"audit", s.identity.audit.Run}, {"identity", s.runIdentity},
+		{"api", s.http.Run}, {"audit", s.identity.audit.Run}, {"identity", s.runIdentity}, {"addons", s.identity.addons.Run},
 		{"rules", s.rules.rules.Run}, {"alerts", s.rules.alerts.Run},
 		{"workspaces", s.workspaces.Run}, {"scrapers", s.scrapers.watch}, {"store", s.store.Run},
 	})

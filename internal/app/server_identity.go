@@ -16,6 +16,7 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/people/directory"
+	"github.com/mangru/mangru/internal/server/addon"
 	"github.com/mangru/mangru/internal/server/amgapi"
 	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/cluster"
@@ -31,6 +32,7 @@ type serverIdentity struct {
 	tokens   *webidentity.Verifier
 	sts      *sts.Service
 	clusters *cluster.Service
+	addons   *addon.Service
 	people   *directory.Directory
 	boards   *records.Store
 	spaces   *workspaces.Service
@@ -64,6 +66,12 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 		return err
 	}
 	if id.clusters, err = cluster.New(cluster.Config{Region: c.Region, Key: secret}, s.records); err != nil {
+		return err
+	}
+	id.addons, err = addon.New(addon.Config{
+		Clusters: id.clusters, Installer: addonInstaller{c.Addons}, Logger: s.logger.With("component", "addons"),
+	}, s.records)
+	if err != nil {
 		return err
 	}
 	id.people = directory.New(directory.Config{}, s.records)
@@ -139,7 +147,7 @@ func (s *Server) verifier() (*sigv4.Verifier, error) {
 func (s *Server) identityServices() ([]api.Service, error) {
 	id := &s.identity
 	clusters := eksapi.Config{
-		Region: s.cfg.Region, Clusters: id.clusters, Roles: id.iam, Tokens: id.tokens, Sessions: podSessions{id.sts},
+		Region: s.cfg.Region, Clusters: id.clusters, Addons: id.addons, Roles: id.iam, Tokens: id.tokens, Sessions: podSessions{id.sts},
 	}
 	var list []api.Service
 	for _, make := range []func() (api.Service, error){

@@ -54,6 +54,19 @@ type ServerConfig struct {
 	Store          ServerStore   `yaml:"store"`
 	Query          ServerQuery   `yaml:"query"`
 	UI             ServerUI      `yaml:"ui"`
+	Addons         ServerAddons  `yaml:"addons"`
+}
+
+// ServerAddons is about what the server puts into registered clusters.
+type ServerAddons struct {
+	// Image is that of this program. Empty means mangru:VERSION.
+	Image string `yaml:"image"`
+	// Kubeconfigs are the files by which clusters are reached, by the name under
+	// which they are registered.
+	Kubeconfigs map[string]string `yaml:"kubeconfigs"`
+	// watched leads to the one that mangru up watches; it serves for clusters
+	// whose API server is the same.
+	watched string
 }
 
 // ServerTLS makes the listener speak HTTPS.

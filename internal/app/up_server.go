@@ -31,6 +31,7 @@ func (u *Up) newServer(ctx context.Context, reg *prometheus.Registry) (credentia
 	cfg.UI.Listen, cfg.UI.URL, cfg.UI.SMTP, cfg.UI.MailFrom = u.cfg.UI, u.cfg.UIURL, u.cfg.SMTP, u.cfg.MailFrom
 	cfg.UI.OwnCredentials = !u.cfg.Unwatched // whoever starts mangru up on a machine has them anyway
 	cfg.PublicURL = u.cfg.PublicURL
+	cfg.Addons.watched = u.watched.kubeconfig
 	if err := cfg.Validate(); err != nil {
 		return credentials{}, &ExitError{Code: exitUsage, Err: err}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/mangru/mangru/internal/auth/iam"
 	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/db"
+	"github.com/mangru/mangru/internal/server/addon"
 	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/cluster"
 	"github.com/mangru/mangru/internal/server/eksapi"
@@ -110,7 +111,9 @@ func newWorld(t testing.TB) *world {
 	require.NoError(t, err)
 	tokens, err := stsapi.New(struct{ stsapi.Tokens }{})
 	require.NoError(t, err)
-	eks, err := eksapi.New(eksapi.Config{Region: region, Clusters: w.clusters, Roles: w.identity})
+	addons, err := addon.New(addon.Config{Clusters: w.clusters, Installer: struct{ addon.Installer }{}, Logger: slog.New(slog.DiscardHandler)}, records)
+	require.NoError(t, err)
+	eks, err := eksapi.New(eksapi.Config{Region: region, Clusters: w.clusters, Addons: addons, Roles: w.identity})
 	require.NoError(t, err)
 	pods, err := eksapi.NewAuth(eksapi.Config{Region: region, Clusters: w.clusters, Roles: w.identity,
 		Tokens: struct{ eksapi.Tokens }{}, Sessions: struct{ eksapi.Sessions }{}})
@@ -187,7 +190,7 @@ func (w *world) filler(route api.RouteInfo) func(string) string {
 		arn = "arn%3Aaws%3Aeks%3A" + region + "%3A" + ours + "%3Acluster%2Fours-only"
 	}
 	r := strings.NewReplacer("{workspaceId}", w.workspace, "/label/{name}", "/label/job", "{name}", "ours-only", "{clusterName}", "ours-only",
-		"{associationId}", "a-0000000000000000a",
+		"{associationId}", "a-0000000000000000a", "{addonName}", "adot", "{updateId}", "00000000-0000-0000-0000-000000000000",
 		"{namespace}", "ours-only", "{group}", "ours-only", "{scraperId}", "s-00000000-0000-0000-0000-000000000000", "{silenceId}", "ours-only", "{resourceArn...}", arn)
 	return r.Replace
 }

@@ -339,6 +339,17 @@ func checkJWKS(text string) error {
 	return nil
 }
 
+// CheckRole says what is wrong with the ARN of a role in a field.
+func CheckRole(field, arn string) error {
+	if len(arn) <= maxARN && validRole().MatchString(arn) {
+		return nil
+	}
+	return &InvalidError{field, fmt.Sprintf("found %.300q, expected the ARN of a role", arn)}
+}
+
+// CheckTags says what is wrong with a resource's tags.
+func CheckTags(tags map[string]string) error { return checkTags(tags) }
+
 func checkTags(tags map[string]string) error {
 	if len(tags) > maxTags {
 		return &InvalidError{"tags", fmt.Sprintf("%d tags, allowed are %d", len(tags), maxTags)}

@@ -189,6 +189,19 @@ func (s *Service) Get(ctx context.Context, account, name string) (*Cluster, erro
 	return r.cluster()
 }
 
+// ByID returns a cluster of whatever account, or a *NotFoundError.
+func (s *Service) ByID(ctx context.Context, id string) (*Cluster, error) {
+	var r row
+	err := s.db.NewSelect().Model(&r).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, &NotFoundError{"No cluster found for id: " + id + "."}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read cluster %s: %w", id, err)
+	}
+	return r.cluster()
+}
+
 // Named returns the clusters of that name in all accounts: a token is presented
 // for a name alone, before it is known whose it is.
 func (s *Service) Named(ctx context.Context, name string) ([]*Cluster, error) {

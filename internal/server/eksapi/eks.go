@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mangru/mangru/internal/auth/iam"
+	"github.com/mangru/mangru/internal/server/addon"
 	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/cluster"
 )
@@ -34,6 +35,8 @@ const podService = "pods.eks.amazonaws.com"
 type Config struct {
 	Region   string
 	Clusters *cluster.Service
+	// Addons are what is put into clusters; nil serves no operations on them.
+	Addons *addon.Service
 	// Roles is asked whether a caller may hand a role to pods.
 	Roles Passer
 	// Tokens verifies pods' tokens, Sessions makes credentials. Only NewAuth
@@ -77,7 +80,7 @@ func (e *eks) routes() []api.Route {
 	// cluster may bring the record up to date.
 	update := route("UpdateClusterRegistration", "POST", registrations+"/{name}", e.named, e.updateCluster)
 	update.Action = "eks:RegisterCluster"
-	return []api.Route{
+	list := []api.Route{
 		route("ListClusters", "GET", clusters, e.all, e.listClusters),
 		route("DescribeCluster", "GET", one, e.named, e.describeCluster),
 		route("RegisterCluster", "POST", registrations, e.all, e.registerCluster),
@@ -92,6 +95,23 @@ func (e *eks) routes() []api.Route {
 		route("UntagResource", "DELETE", tags, e.tagged, e.untag),
 		route("ListTagsForResource", "GET", tags, e.tagged, e.listTags),
 	}
+	if e.cfg.Addons == nil {
+		return list
+	}
+	const (
+		addons   = one + "/addons"
+		oneAddon = addons + "/{addonName}"
+	)
+	return append(list,
+		route("CreateAddon", "POST", addons, e.named, e.createAddon),
+		route("ListAddons", "GET", addons, e.named, e.listAddons),
+		route("DescribeAddon", "GET", oneAddon, e.addonARN, e.describeAddon),
+		route("UpdateAddon", "POST", oneAddon+"/update", e.addonARN, e.updateAddon),
+		route("DeleteAddon", "DELETE", oneAddon, e.addonARN, e.deleteAddon),
+		route("DescribeUpdate", "GET", one+"/updates/{updateId}", e.named, e.describeUpdate),
+		route("DescribeAddonVersions", "GET", "/addons/supported-versions", e.all, e.addonVersions),
+		route("DescribeAddonConfiguration", "GET", "/addons/configuration-schemas", e.all, e.addonConfiguration),
+	)
 }
 
 // The resources that routes are about.

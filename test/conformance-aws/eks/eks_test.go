@@ -2,10 +2,12 @@
 package eks_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -16,6 +18,7 @@ import (
 	"github.com/mangru/mangru/internal/auth/iam"
 	"github.com/mangru/mangru/internal/auth/sigv4"
 	"github.com/mangru/mangru/internal/db"
+	"github.com/mangru/mangru/internal/server/addon"
 	"github.com/mangru/mangru/internal/server/api"
 	"github.com/mangru/mangru/internal/server/cluster"
 	"github.com/mangru/mangru/internal/server/eksapi"
@@ -43,7 +46,19 @@ func start(t *testing.T) (client *eks.Client, role string) {
 	_, err = clusters.Register(ctx, iam.DefaultAccount, cluster.RegisterInput{Name: "prod", Tags: map[string]string{"env": "prod"},
 		Registration: cluster.Registration{Issuer: "https://issuer.example/prod", Endpoint: "https://10.0.0.1:6443", Version: "1.34"}})
 	require.NoError(t, err)
-	service, err := eksapi.New(eksapi.Config{Region: region, Clusters: clusters, Roles: identity})
+	addons, err := addon.New(addon.Config{Clusters: clusters, Installer: &installer{}, Logger: slog.New(slog.DiscardHandler)}, records)
+	require.NoError(t, err)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = addons.Run(running)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	service, err := eksapi.New(eksapi.Config{Region: region, Clusters: clusters, Addons: addons, Roles: identity})
 	require.NoError(t, err)
 	verifier, err := sigv4.NewVerifier(sigv4.VerifierConfig{Regions: []string{region}}, api.Keys(identity))
 	require.NoError(t, err)
@@ -124,4 +139,79 @@ func TestPodIdentityAssociations(t *testing.T) {
 	_, err = c.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: id})
 	var none *types.ResourceNotFoundException
 	require.ErrorAs(t, err, &none)
+}
+
+// installer has everything succeed but what has the role of an unreachable cluster.
+type installer struct{}
+
+func (*installer) CheckConfiguration(string) error { return nil }
+
+func (*installer) Install(_ context.Context, a *addon.Addon) error {
+	if a.Conflicts == addon.Preserve {
+		return &addon.Issue{Code: addon.ClusterUnreachable, Message: "nobody answers"}
+	}
+	return nil
+}
+func (*installer) Remove(context.Context, *addon.Addon) error { return nil }
+func (*installer) Check(context.Context, *addon.Addon) error  { return nil }
+
+// TestAddons has the SDK's own waiters judge the states.
+func TestAddons(t *testing.T) {
+	c, role := start(t)
+	ctx := t.Context()
+	quick := func(o *eks.AddonActiveWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 10*time.Millisecond, 100*time.Millisecond
+	}
+	prod, adot := aws.String("prod"), aws.String("adot")
+	versions, err := c.DescribeAddonVersions(ctx, &eks.DescribeAddonVersionsInput{AddonName: adot, KubernetesVersion: aws.String("1.34")})
+	require.NoError(t, err)
+	require.True(t, versions.Addons[0].AddonVersions[0].Compatibilities[0].DefaultVersion)
+	made, err := c.CreateAddon(ctx, &eks.CreateAddonInput{ClusterName: prod, AddonName: adot, AddonVersion: aws.String("v0.74.0-eksbuild.1"), Tags: map[string]string{"a": "b"}})
+	require.NoError(t, err)
+	require.Equal(t, types.AddonStatusCreating, made.Addon.Status)
+	got, err := eks.NewAddonActiveWaiter(c, quick).WaitForOutput(ctx, &eks.DescribeAddonInput{ClusterName: prod, AddonName: adot}, time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, "v0.74.0-eksbuild.1", *got.Addon.AddonVersion)
+	require.Equal(t, map[string]string{"a": "b"}, got.Addon.Tags)
+	_, err = c.CreateAddon(ctx, &eks.CreateAddonInput{ClusterName: prod, AddonName: adot})
+	var exists *types.ResourceInUseException
+	require.ErrorAs(t, err, &exists)
+	list, err := c.ListAddons(ctx, &eks.ListAddonsInput{ClusterName: prod})
+	require.NoError(t, err)
+	require.Equal(t, []string{"adot"}, list.Addons)
+	schema, err := c.DescribeAddonConfiguration(ctx, &eks.DescribeAddonConfigurationInput{AddonName: adot, AddonVersion: versions.Addons[0].AddonVersions[0].AddonVersion})
+	require.NoError(t, err)
+	require.Contains(t, *schema.ConfigurationSchema, "replicaCount")
+
+	update := func(how types.ResolveConflicts) *types.Update {
+		out, err := c.UpdateAddon(ctx, &eks.UpdateAddonInput{ClusterName: prod, AddonName: adot, ServiceAccountRoleArn: aws.String(role), ResolveConflicts: how})
+		require.NoError(t, err)
+		require.Equal(t, types.UpdateTypeAddonUpdate, out.Update.Type)
+		var u *types.Update
+		require.Eventually(t, func() bool {
+			now, err := c.DescribeUpdate(ctx, &eks.DescribeUpdateInput{Name: prod, AddonName: adot, UpdateId: out.Update.Id})
+			require.NoError(t, err)
+			u = now.Update
+			return u.Status != types.UpdateStatusInProgress
+		}, 30*time.Second, 10*time.Millisecond)
+		return u
+	}
+	require.Equal(t, types.UpdateStatusSuccessful, update(types.ResolveConflictsOverwrite).Status)
+	bad := update(types.ResolveConflictsPreserve)
+	require.Equal(t, types.UpdateStatusFailed, bad.Status)
+	require.Equal(t, types.ErrorCode("ClusterUnreachable"), bad.Errors[0].ErrorCode)
+	got, err = c.DescribeAddon(ctx, &eks.DescribeAddonInput{ClusterName: prod, AddonName: adot})
+	require.NoError(t, err)
+	require.Equal(t, types.AddonStatusUpdateFailed, got.Addon.Status)
+	require.Equal(t, types.AddonIssueCodeClusterUnreachable, got.Addon.Health.Issues[0].Code)
+
+	_, err = c.DeleteAddon(ctx, &eks.DeleteAddonInput{ClusterName: prod, AddonName: adot})
+	require.NoError(t, err)
+	require.NoError(t, eks.NewAddonDeletedWaiter(c, func(o *eks.AddonDeletedWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 10*time.Millisecond, 100*time.Millisecond
+	}).
+		Wait(ctx, &eks.DescribeAddonInput{ClusterName: prod, AddonName: adot}, time.Minute))
+	_, err = c.DescribeAddon(ctx, &eks.DescribeAddonInput{ClusterName: prod, AddonName: adot})
+	var missing *types.ResourceNotFoundException
+	require.ErrorAs(t, err, &missing)
 }
