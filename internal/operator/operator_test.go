@@ -193,7 +193,7 @@ func TestRender(t *testing.T) {
 
 	for mode, kind := range map[string]string{modeDaemonSet: "DaemonSet", modeStatefulSet: "StatefulSet", modeDeployment: "Deployment"} {
 		c.Spec.Mode = mode
-		require.Equal(t, kind, image.workload(c, one, "h").GetObjectKind().GroupVersionKind().Kind)
+		require.Equal(t, kind, image.workload(c, one, image.pod(c, one, "h")).GetObjectKind().GroupVersionKind().Kind)
 	}
 	c.Spec.Mode = modeSidecar
 	side, err := image.render(c)

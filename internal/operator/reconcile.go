@@ -43,6 +43,7 @@ type reconciler struct {
 	render renderer
 	events events.EventRecorder
 	log    *slog.Logger
+	pace   *pacer
 
 	mu      sync.Mutex
 	applied map[string]appliedObject
@@ -60,6 +61,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(GVK)
 	if err := r.client.Get(ctx, req.NamespacedName, u); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.pace.forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	c, err := read(u)
@@ -79,6 +83,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	p, err := r.render.render(c)
 	if err != nil {
 		return ctrl.Result{}, r.failed(ctx, u, c, "InvalidConfiguration", err.Error())
+	}
+	if wait := r.pace.wait(req.NamespacedName, p.template); wait > 0 {
+		r.log.Debug("edits come faster than pods can follow", "namespace", c.Namespace, "name", c.Name, "rollout_in", wait)
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	if err := r.guard(ctx, u, p); err != nil {
 		return ctrl.Result{}, err

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
@@ -48,6 +49,7 @@ func newLab(t *testing.T, spec string) *lab {
 	pretended := fake.NewClientBuilder().WithScheme(scheme).WithTypeConverters(managedfields.NewDeducedTypeConverter()).WithObjects(u).WithStatusSubresource(u, &appsv1.Deployment{}).Build()
 	return &lab{t: t, events: recorder, key: client.ObjectKeyFromObject(u), r: &reconciler{
 		client: pretended, direct: pretended, render: image, events: recorder, log: slog.New(slog.DiscardHandler), applied: map[string]appliedObject{},
+		pace: newPacer(time.Now),
 	}}
 }
 
@@ -122,7 +124,10 @@ func TestReconcile(t *testing.T) {
 	require.Equal(t, before, l.object().GetResourceVersion()+l.deployment().ResourceVersion)
 
 	// Another configuration rolls out, and three are kept.
+	now := time.Now()
+	l.r.pace.now = func() time.Time { return now }
 	for _, interval := range []string{"11s", "12s", "13s", "14s"} {
+		now = now.Add(quietSpell)
 		l.change(func(o map[string]any) {
 			require.NoError(t, unstructured.SetNestedField(o, map[string]any{"timeout": interval}, "spec", "config", "exporters", "prometheusremotewrite/"+interval))
 			require.NoError(t, unstructured.SetNestedField(o, "http://127.0.0.1:9/api/v1/remote_write", "spec", "config", "exporters", "prometheusremotewrite/"+interval, "endpoint"))
@@ -131,6 +136,8 @@ func TestReconcile(t *testing.T) {
 	}
 	require.Len(t, l.configs(), 3)
 	require.Contains(t, l.configs(), l.deployment().Spec.Template.Spec.Volumes[0].ConfigMap.Name)
+
+	now = now.Add(quietSpell)
 
 	// Another mode's objects replace the former's. (The webhook refuses it; without one it still converges.)
 	l.change(func(o map[string]any) {

@@ -51,7 +51,8 @@ type plan struct {
 	image      string
 	selector   map[string]string
 	replicas   int32
-	ours       bool // the image is ours
+	template   string // digest of the pods' template
+	ours       bool   // the image is ours
 }
 
 // selectorOf are the labels that never change.
@@ -158,7 +159,11 @@ func (r renderer) render(c *Collector) (*plan, error) {
 		p.objects = append(p.objects, &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: r.meta(c, base(c))})
 	}
 	if c.mode() != modeSidecar {
-		p.objects = append(p.objects, r.workload(c, p, hash))
+		template := r.pod(c, p, hash)
+		if p.template, err = templateDigest(template); err != nil {
+			return nil, err
+		}
+		p.objects = append(p.objects, r.workload(c, p, template))
 		p.objects = append(p.objects, r.services(c)...)
 		p.objects = append(p.objects, r.around(c)...)
 	}
@@ -315,10 +320,9 @@ func (r renderer) pod(c *Collector, p *plan, hash string) corev1.PodTemplateSpec
 }
 
 // workload is the deployment, daemon set or stateful set.
-func (r renderer) workload(c *Collector, p *plan, hash string) runtime.Object {
+func (r renderer) workload(c *Collector, p *plan, template corev1.PodTemplateSpec) runtime.Object {
 	s, m := &c.Spec, r.meta(c, base(c))
 	selector := &metav1.LabelSelector{MatchLabels: p.selector}
-	template := r.pod(c, p, hash)
 	// Where an autoscaler scales, the number of replicas is its own.
 	replicas := s.Replicas
 	if scaled(c) {

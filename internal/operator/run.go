@@ -83,6 +83,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	r := &reconciler{
 		client: m.GetClient(), direct: m.GetAPIReader(), render: renderer{image: o.Image, rbac: o.RBAC}, events: m.GetEventRecorder("mangru-operator"),
 		log: log.With("component", "collectors"), applied: make(map[string]appliedObject),
+		pace: newPacer(time.Now),
 	}
 	if err := r.setup(m); err != nil {
 		return err
