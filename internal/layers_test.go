@@ -28,7 +28,7 @@ var levels = map[string]int{
 	"server/rules": 2, "server/alerts": 2, "server/logs": 2,
 	"server/ssoapi": 2, "people/scim": 2, "people/portal": 2,
 	"dashboard/workspaces": 1, "server/amgapi": 2,
-	"dashboard/caller": 1, "dashboard/records": 2, "dashboard/sources": 2, "dashboard/grafanaapi": 2, "dashboard/catalogue": 2, "dashboard/provision": 2, "dashboard/alerting": 1, "server/query/engine": 1,
+	"dashboard/caller": 1, "dashboard/records": 2, "dashboard/sources": 2, "dashboard/grafanaapi": 2, "dashboard/catalogue": 2, "dashboard/provision": 2, "dashboard/alerting": 1, "dashboard/render": 1, "server/query/engine": 1,
 	"dashboard": 2,
 	"install":   2, "operator": 2, "doctor": 2,
 	"app": 3,

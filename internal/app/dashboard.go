@@ -18,6 +18,7 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/grafanaapi"
 	"github.com/mangru/mangru/internal/dashboard/provision"
 	"github.com/mangru/mangru/internal/dashboard/records"
+	"github.com/mangru/mangru/internal/dashboard/render"
 	"github.com/mangru/mangru/internal/dashboard/sources"
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
 	"github.com/mangru/mangru/internal/httpserver"
@@ -38,6 +39,8 @@ type DashboardConfig struct {
 	// Overview tells the home page about this installation.
 	Overview  func(context.Context) (dashboard.Overview, error)
 	Directory *directory.Directory
+	// Renderer makes pictures of boards.
+	Renderer *render.Renderer
 	// Sources says what data sources may use.
 	Sources sources.Config
 	// Store has the boards, Workspaces the dashboard workspaces.
@@ -83,7 +86,8 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 	if err != nil {
 		return nil, err
 	}
-	conns, grafana, err := newGrafanaAPI(ctx, cfg, people, logger)
+	d := &Dashboard{people: people, mailer: who.mailer, url: who.cfg.URL, admin: admin, store: cfg.Store, cfg: cfg, log: logger}
+	conns, grafana, err := newGrafanaAPI(ctx, cfg, people, d.localURL, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +100,7 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 	if err != nil {
 		return nil, err
 	}
-	d := &Dashboard{people: people, mailer: who.mailer, url: who.cfg.URL, admin: admin, store: cfg.Store, conns: conns, cfg: cfg, log: logger}
+	d.conns = conns
 	handler = who.handler(handler, d.URL, logger)
 	d.server, err = httpserver.New(httpserver.Config{
 		Name: "ui", Addr: cfg.Listen, LogLevel: slog.LevelDebug, Registerer: reg,
@@ -109,7 +113,7 @@ func NewDashboard(ctx context.Context, cfg DashboardConfig, db *bun.DB, logger *
 
 // newGrafanaAPI brings what comes with the program into the default workspace
 // and returns the API over the records of dashboards.
-func newGrafanaAPI(ctx context.Context, cfg DashboardConfig, people *dashboard.People, logger *slog.Logger) (*sources.Sources, http.Handler, error) {
+func newGrafanaAPI(ctx context.Context, cfg DashboardConfig, people *dashboard.People, pages func() string, logger *slog.Logger) (*sources.Sources, http.Handler, error) {
 	store := cfg.Store
 	if err := provision.Boards(ctx, store, caller.DefaultWorkspace, provision.Bundled()); err != nil {
 		return nil, nil, fmt.Errorf("bundled boards: %w", err)
@@ -127,6 +131,7 @@ func newGrafanaAPI(ctx context.Context, cfg DashboardConfig, people *dashboard.P
 	conns := sources.New(cfg.Sources, store, logger)
 	api, err := grafanaapi.New(grafanaapi.Config{
 		Version: version, Store: store, Identity: dashboard.Identity{People: people, Workspaces: cfg.Workspaces}, Sources: conns, Catalogue: boards,
+		Renderer: cfg.Renderer, PageURL: pages,
 	}, logger)
 	return conns, api, err
 }
@@ -143,12 +148,15 @@ func newSource(s SignedSource) (*records.DataSource, map[string]string) {
 		}
 }
 
+// localURL is where a browser on this machine finds the UI.
+func (d *Dashboard) localURL() string { return "http://" + reachable(d.server.Addr().String()) }
+
 // URL is where browsers find the UI.
 func (d *Dashboard) URL() string {
 	if d.url != "" {
 		return d.url
 	}
-	return "http://" + reachable(d.server.Addr().String())
+	return d.localURL()
 }
 
 // LoginLink returns an address that signs the administrator in once. The token

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mangru/mangru/internal/dashboard"
 	"github.com/mangru/mangru/internal/dashboard/provision"
+	"github.com/mangru/mangru/internal/dashboard/render"
 	"github.com/mangru/mangru/internal/dashboard/sources"
 	"github.com/mangru/mangru/internal/server/workspace"
 )
@@ -32,6 +33,8 @@ type ServerUI struct {
 	// RefuseAddresses are networks that data sources may not be in, such as
 	// 127.0.0.0/8. Link-local and metadata addresses are refused always.
 	RefuseAddresses []netip.Prefix `yaml:"refuse_addresses"`
+	// Chromium makes pictures of boards. Empty means the one in the path.
+	Chromium string `yaml:"chromium"`
 	// MaxWorkspaces bounds the dashboard workspaces of an account. 0 means 100.
 	MaxWorkspaces int `yaml:"max_workspaces"`
 }
@@ -87,6 +90,7 @@ func (s *Server) OpenUI(ctx context.Context, opt UIOptions) (*Dashboard, error) 
 	}
 	d, err := NewDashboard(ctx, DashboardConfig{
 		Listen: c.Listen, People: PeopleConfig{Key: factors, URL: c.URL, Mail: mail}, Source: opt.Source, Overview: overview,
+		Renderer:  render.New(render.Config{Program: c.Chromium}),
 		Sources:   sources.Config{OwnCredentials: c.OwnCredentials, Refuse: c.RefuseAddresses},
 		Directory: s.identity.people, Store: s.identity.boards, Workspaces: s.identity.spaces,
 		Providers: opt.Providers, ConfigMaps: opt.ConfigMaps,

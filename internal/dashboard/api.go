@@ -117,6 +117,7 @@ func New(cfg Config, log *slog.Logger) (http.Handler, error) {
 		mux.Handle(r.pattern, a.guard(r))
 	}
 	mux.Handle("/api/", cfg.API)
+	mux.Handle("/render/", cfg.API)
 	mux.Handle("/", cfg.Assets)
 	return a.checkHost(secureHeaders(a.inWorkspace(gzhttp.GzipHandler(mux)))), nil
 }

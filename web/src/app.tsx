@@ -1,6 +1,6 @@
 /** Routes, and the gate that sends people without a session to the sign-in page. */
 import { lazy, Suspense, useEffect, useMemo, useState, type ReactNode } from 'react';
-import { BrowserRouter, Navigate, Route, Routes, useLocation, useNavigate } from 'react-router';
+import { BrowserRouter, Navigate, Route, Routes, useLocation, useNavigate, useParams } from 'react-router';
 import { fetchUser } from './data/api';
 import { basename } from './data/base';
 import { ApiError, setSignedOutHandler } from './data/http';
@@ -75,7 +75,7 @@ function SignedIn() {
           <Route path="/datasources/new" element={<NewDataSourcePage />} />
           <Route path="/datasources/edit/:uid" element={<DataSourcePage />} />
           <Route path="/d/:uid/:slug?" element={<BoardPage />} />
-          <Route path="/d-solo/:uid/:slug?" element={<Navigate to="/dashboards" replace />} />
+          <Route path="/d-solo/:uid/:slug?" element={<Solo />} />
           <Route path="*" element={<NotFound />} />
         </Routes>
       </Suspense>
@@ -118,6 +118,16 @@ function Gate({ children }: { children: ReactNode }) {
     );
   }
   return <Loading />;
+}
+
+/** Solo is Grafana's address of one panel alone. */
+function Solo() {
+  const { uid = '' } = useParams();
+  const params = new URLSearchParams(useLocation().search);
+  params.set('viewPanel', (params.get('panelId') ?? '').replace('panel-', ''));
+  params.delete('panelId');
+  params.set('kiosk', '');
+  return <Navigate to={`/d/${uid}?${params}`} replace />;
 }
 
 function Loading() {

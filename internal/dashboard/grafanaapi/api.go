@@ -84,12 +84,17 @@ type Config struct {
 	Identity  Identity
 	Sources   Sources
 	Catalogue Catalogue
+	// Renderer makes pictures of the pages at PageURL; nil for none.
+	Renderer Renderer
+	PageURL  func() string
 }
 
 type api struct {
 	Config
 	log      *slog.Logger
 	alerting sync.Mutex // held while provisioned alerting changes
+
+	rendering renderKeys
 }
 
 // call is one request with who sends it.
@@ -147,7 +152,7 @@ func message(text string) map[string]any { return map[string]any{"message": text
 func routes() []route {
 	return slices.Concat(boardRoutes(), folderRoutes(), permissionRoutes(), sourceRoutes(), orgRoutes(), teamRoutes(), accountRoutes(),
 		annotationRoutes(), documentRoutes(), libraryRoutes(), importRoutes(), alertRoutes(),
-		alertRuleRoutes(), notificationRoutes())
+		alertRuleRoutes(), notificationRoutes(), renderRoutes())
 }
 
 // Patterns lists the method and path of every route.
@@ -234,6 +239,9 @@ func (a *api) identify(c *call) error {
 	}
 	if who.Workspace != "" && who.Workspace != caller.WorkspaceIn(c.Context()) {
 		return fail(http.StatusUnauthorized, "Invalid API key") // of another workspace
+	}
+	if one, ok := a.rendering.caller(c.Request); ok && who.Workspace == "" && one.Workspace == caller.WorkspaceIn(c.Context()) {
+		who = one
 	}
 	if who.Workspace == "" {
 		if who, err = a.Identity.Caller(c.Request); errors.Is(err, caller.ErrNotSignedIn) {

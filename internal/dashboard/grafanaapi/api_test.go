@@ -64,6 +64,11 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	return newSiteWith(t, nil)
+}
+
+func newSiteWith(t *testing.T, renderer grafanaapi.Renderer) *site {
+	t.Helper()
 	database, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "mangru.db"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, database.Close()) })
@@ -73,7 +78,8 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	conns := sources.New(sources.Config{}, store, slog.New(slog.DiscardHandler))
 	t.Cleanup(conns.Close)
-	handler, err := grafanaapi.New(grafanaapi.Config{Version: "test", Store: store, Identity: identity{}, Sources: conns, Catalogue: boards}, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	handler, err := grafanaapi.New(grafanaapi.Config{Version: "test", Store: store, Identity: identity{}, Sources: conns, Catalogue: boards,
+		Renderer: renderer, PageURL: func() string { return "http://127.0.0.1:3000" }}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	require.NoError(t, err)
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)

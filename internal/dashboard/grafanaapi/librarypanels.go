@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/mangru/mangru/internal/dashboard/records"
@@ -20,7 +21,7 @@ func eachLibraryPanel(data json.RawMessage, change func(uid string, panel map[st
 		return data, nil
 	}
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
+	if json.Unmarshal(data, &fields) != nil {
 		return data, nil // a board that is none is somebody else's to tell
 	}
 	var ref struct {
@@ -53,14 +54,13 @@ func (a *api) modelOf(c *call, uid string) (map[string]json.RawMessage, *records
 	if err != nil {
 		return nil, nil, err
 	}
-	var e element
+	var e struct {
+		Model map[string]json.RawMessage `json:"model"`
+	}
 	if err := json.Unmarshal(d.Data, &e); err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("library panel %s: %w", uid, err)
 	}
-	var model map[string]json.RawMessage
-	if json.Unmarshal(e.Model, &model) != nil {
-		return nil, d, nil
-	}
+	model := e.Model
 	for _, name := range ownOfPanel {
 		delete(model, name)
 	}

@@ -82,7 +82,7 @@ func (k *stock) fill() {
 func (k *stock) path(pattern string) string {
 	uid, id := "x", "1"
 	switch {
-	case strings.Contains(pattern, "/dashboard"), strings.Contains(pattern, "access-control"):
+	case strings.Contains(pattern, "/dashboard"), strings.Contains(pattern, "/render/"), strings.Contains(pattern, "access-control"):
 		uid, id = "brd", k.ids["board"]
 	case strings.Contains(pattern, "/folder"):
 		uid, id = "fold", k.ids["folder"]

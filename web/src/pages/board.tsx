@@ -23,7 +23,7 @@ import { addPanel, emptyBoard, type Json } from './board_json';
 import { BoardLinks } from './board_links';
 import { exploreUrl as exploreAddress } from './explore_state';
 import { SessionContext } from './session';
-import { Shell } from './shell';
+import { Shell, useKiosk } from './shell';
 import { TimeTools, useTick } from './time_tools';
 import { useBoardVariables } from './use_board_variables';
 import { VariableBar } from './variable_bar';
@@ -127,6 +127,7 @@ function BoardView({ uid, board, sources, edit }: ViewProps & { edit: EditState 
   const sections = useMemo(() => (variables.resolved ? placeSections(board.sections, scopeOf(variables.resolved)) : null), [board, variables.resolved]);
   useEscape(url.viewPanel !== null, () => context.onView(null));
   const title = interpolate(board.title, context.scope, { format: 'text' });
+  const kiosk = useKiosk();
   return (
     <Shell
       crumbs={[{ text: t('nav.home'), to: '/' }, { text: t('boards.title'), to: '/dashboards' }, { text: title }]}
@@ -134,7 +135,7 @@ function BoardView({ uid, board, sources, edit }: ViewProps & { edit: EditState 
     >
       <BoardContext.Provider value={context}>
       <div className={styles.board}>
-        <div className={styles.bar}>
+        <div className={styles.bar} hidden={kiosk} style={kiosk ? { display: 'none' } : undefined}>
           {variables.resolved && <VariableBar resolved={variables.resolved} onChange={variables.change} />}
           <BoardLinks board={board} scope={context.scope} params={params} variables={variables.resolved ?? []} />
           <EditTools edit={edit} sources={sources} range={range} />

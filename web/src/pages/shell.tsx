@@ -2,7 +2,7 @@
 import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { useContext, type ReactNode } from 'react';
-import { Link, NavLink, useLocation } from 'react-router';
+import { Link, NavLink, useLocation, useSearchParams } from 'react-router';
 import { logout } from '../data/api';
 import { basename } from '../data/base';
 import { Icon, IconButton, LinkButton, useLanguage, useStyles2, useT, useThemeMode, type IconName, type MessageKey } from '../ui';
@@ -32,7 +32,17 @@ export function Shell({ crumbs, tools, children }: Props) {
   const styles = useStyles2(getStyles);
   const { pathname } = useLocation();
   const session = useContext(SessionContext);
+  const kiosk = useKiosk();
   useDocumentTitle(crumbs.map((c) => c.text).slice(-1)[0] ?? '');
+  if (kiosk) {
+    return (
+      <div className={styles.page}>
+        <main id="content" className={styles.main} style={{ scrollbarGutter: 'auto' }}>
+          {children}
+        </main>
+      </div>
+    );
+  }
   return (
     <div className={styles.page}>
       <a className={styles.skip} href="#content">
@@ -77,6 +87,11 @@ export function Shell({ crumbs, tools, children }: Props) {
       </div>
     </div>
   );
+}
+
+/** useKiosk tells whether the address asks for the page alone, without navigation and tools, as for a screen on a wall or a picture. */
+export function useKiosk(): boolean {
+  return useSearchParams()[0].has('kiosk');
 }
 
 function Personal() {

@@ -102,7 +102,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
   }),
   switches: css({ display: 'flex', flexWrap: 'wrap', gap: theme.spacing(2), marginBottom: theme.spacing(1), '& label': { display: 'flex', alignItems: 'center', gap: theme.spacing(0.5) } }),
   cell: css({ position: 'relative', minWidth: 0 }),
-  alone: css({ position: 'relative', flex: 1, minHeight: 400 }),
+  alone: css({ position: 'relative', flex: 1, minHeight: 'min(400px, 100vh - 48px)' }),
   row: css({
     margin: 0, fontSize: theme.typography.h5.fontSize,
     '& button': {
