@@ -2,7 +2,8 @@
 
 // Command operator measures the operator in a real cluster: the time, memory and
 // processor time that a number of OpenTelemetryCollector objects, all made at
-// once, take until each is ready. Simulated nodes run their pods.
+// once, take until each has all its objects and a status. Simulated nodes run
+// their pods.
 package main
 
 import (
@@ -38,7 +39,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "bin/mangru", "the program")
 	flag.IntVar(&o.collectors, "collectors", 200, "how many OpenTelemetryCollector objects")
 	flag.StringVar(&o.profiles, "profiles", "", "directory for heap profiles of the operator; empty takes none")
-	flag.DurationVar(&o.limit, "limit", 5*time.Minute, "how long to wait for all to be ready")
+	flag.DurationVar(&o.limit, "limit", 5*time.Minute, "how long to wait for all of them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, os.Stdout)
@@ -85,19 +86,22 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	made := time.Since(began)
 	profiled := false
 	for {
-		ready, err := countReady(ctx, k)
+		done, ready, err := count(ctx, k)
 		if err != nil {
 			return err
 		}
-		if ready >= o.collectors/2 && !profiled {
+		if done >= o.collectors/2 && !profiled {
 			profiled = true
 			profile(ctx, o, k, "heap")
 		}
-		if ready >= o.collectors {
+		if done >= o.collectors {
+			fmt.Fprintf(out, "%d pods are ready by then, as kwok has it\n", ready)
 			break
 		}
 		if time.Since(began) > o.limit {
-			return fmt.Errorf("%d of %d are ready after %s", ready, o.collectors, o.limit)
+			explain(ctx, k)
+			now, _ := usage(pid) // the error says enough where there is none
+			return fmt.Errorf("%d of %d have all their objects and a status after %s, %d are ready; operator: %s", done, o.collectors, o.limit, ready, now)
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return err
@@ -108,7 +112,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	profile(ctx, o, k, "heap")
-	fmt.Fprintf(out, "%d collectors: all made after %.1f s, all ready after %.1f s; operator: %s\n", o.collectors, made.Seconds(), time.Since(began).Seconds(), now)
+	fmt.Fprintf(out, "%d collectors: all made after %.1f s, all have their objects and a status after %.1f s; operator: %s\n", o.collectors, made.Seconds(), time.Since(began).Seconds(), now)
 	if err := pause(ctx, time.Minute); err != nil {
 		return err
 	}
@@ -135,7 +139,7 @@ func install(ctx context.Context, o options, k *cluster.Cluster) (pid int, err e
 	if err := k.LoadArchive(ctx, archive); err != nil {
 		return 0, err
 	}
-	err = command(ctx, k, o.binary, "install", "--image", image, "--set", "operator.enabled=true,collector.enabled=false,kubeStateMetrics.enabled=false,nodeExporter.enabled=false,doctor.enabled=false",
+	err = command(ctx, k, o.binary, "install", "--image", image, "--set", "operator.enabled=true,collector.enabled=false,server.enabled=false,kubeStateMetrics.enabled=false,nodeExporter.enabled=false,doctor.enabled=false",
 		"--set", "operator.args={--pprof=:6060}")
 	if err != nil {
 		return 0, err
@@ -261,9 +265,24 @@ func makeAll(ctx context.Context, k *cluster.Cluster, n int) error {
 	return nil
 }
 
-func countReady(ctx context.Context, k *cluster.Cluster) (int, error) {
-	text, err := k.Kubectl(ctx, "-n", "many", "get", "otelcol", "-o", `jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
-	return strings.Count(string(text), "True"), err
+// count returns how many collectors the operator has done its work for, and how
+// many of them have ready pods, which is up to the simulation.
+func count(ctx context.Context, k *cluster.Cluster) (done, ready int, err error) {
+	text, err := k.Kubectl(ctx, "-n", "many", "get", "otelcol", "-o", `jsonpath={range .items[*]}{.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
+	return strings.Count("\n"+string(text), "\n1 "), strings.Count(string(text), "True"), err
+}
+
+// explain shows why collectors are not ready.
+func explain(ctx context.Context, k *cluster.Cluster) {
+	for _, args := range [][]string{
+		{"-n", "mangru", "logs", "-l", "app.kubernetes.io/name=mangru-operator", "--tail=20"},
+		{"-n", "many", "get", "otelcol", "c000", "-o", "jsonpath={.status}"},
+		{"-n", "many", "get", "deployments,pods"},
+		{"get", "nodes"},
+	} {
+		text, err := k.Kubectl(ctx, args...)
+		fmt.Fprintf(os.Stderr, "kubectl %s: %v\n%s\n", strings.Join(args, " "), err, text[:min(len(text), 4000)])
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {
