@@ -21,8 +21,9 @@ func eachLibraryPanel(data json.RawMessage, change func(uid string, panel map[st
 		return data, nil
 	}
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(data, &fields) != nil {
-		return data, nil // a board that is none is somebody else's to tell
+	_ = json.Unmarshal(data, &fields) // a board that is none is somebody else's to tell
+	if fields == nil {
+		return data, nil
 	}
 	var ref struct {
 		UID string `json:"uid"`

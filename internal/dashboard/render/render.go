@@ -249,11 +249,45 @@ func (s Shot) take(b *browser) ([]byte, error) {
 			return nil, err
 		}
 	}
-	var shot struct{ Data string }
-	if err := b.call("Page.captureScreenshot", object{"format": "png"}, &shot); err != nil {
-		return nil, err
+	return b.still()
+}
+
+// maxLooks is how often a page is looked at that does not come to rest: what moves
+// by design is taken as it is then.
+const maxLooks = 20
+
+// idle is done when the page has nothing left to do and has painted: a chart may be
+// drawn some time after its data has come.
+const idle = `new Promise((done) => requestIdleCallback(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`
+
+// still takes pictures until two in a row are the same.
+func (b *browser) still() ([]byte, error) {
+	var before, now struct{ Data string }
+	for range maxLooks {
+		if err := b.call("Runtime.evaluate", object{"expression": idle, "awaitPromise": true, "returnByValue": true}, nil); err != nil {
+			return nil, err
+		}
+		before = now
+		if err := b.call("Page.captureScreenshot", object{"format": "png"}, &now); err != nil {
+			return nil, err
+		}
+		if before == now {
+			break
+		}
+		if err := b.pause(); err != nil {
+			return nil, err
+		}
 	}
-	return base64.StdEncoding.DecodeString(shot.Data)
+	return base64.StdEncoding.DecodeString(now.Data)
+}
+
+func (b *browser) pause() error {
+	select {
+	case <-b.ctx.Done():
+		return b.ctx.Err()
+	case <-time.After(100 * time.Millisecond):
+		return nil
+	}
 }
 
 func (s Shot) metrics(height int) object {
@@ -294,10 +328,8 @@ func (b *browser) until(expression string) error {
 		if seen >= 3 {
 			return nil
 		}
-		select {
-		case <-b.ctx.Done():
-			return b.ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		if err := b.pause(); err != nil {
+			return err
 		}
 	}
 }
