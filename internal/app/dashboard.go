@@ -24,6 +24,7 @@ import (
 	"github.com/mangru/mangru/internal/httpserver"
 	"github.com/mangru/mangru/internal/mail"
 	"github.com/mangru/mangru/internal/people/directory"
+	"github.com/mangru/mangru/internal/people/portal"
 	"github.com/mangru/mangru/internal/people/signin"
 	"github.com/mangru/mangru/web"
 )
@@ -41,6 +42,8 @@ type DashboardConfig struct {
 	Directory *directory.Directory
 	// Renderer makes pictures of boards.
 	Renderer *render.Renderer
+	// Estate is what administrators look after besides people.
+	Estate portal.Estate
 	// Sources says what data sources may use.
 	Sources sources.Config
 	// Store has the boards, Workspaces the dashboard workspaces.

@@ -36,6 +36,7 @@ type people struct {
 	dir     *directory.Directory
 	signIn  *signin.Service
 	outside *federation.Service
+	estate  portal.Estate
 	mailer  *mail.Mailer
 	store   directory.Store
 	cfg     PeopleConfig
@@ -48,7 +49,7 @@ type people struct {
 
 func openPeople(ctx context.Context, dc DashboardConfig, db *bun.DB, logger *slog.Logger) (*people, error) {
 	cfg := dc.People
-	p := &people{dir: dc.Directory, cfg: cfg, boards: dc.Store, spaces: dc.Workspaces}
+	p := &people{estate: dc.Estate, dir: dc.Directory, cfg: cfg, boards: dc.Store, spaces: dc.Workspaces}
 	if cfg.URL != "" {
 		u, err := url.Parse(cfg.URL)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -79,7 +80,7 @@ func (p *people) handler(next http.Handler, own func() string, logger *slog.Logg
 		p.base = func() string { return p.cfg.URL }
 	}
 	provisioning := scim.New(p.dir, logger)
-	cfg := portal.Config{Directory: p.dir, SignIn: p.signIn, Federation: p.outside, Store: p.store, Mail: p.mailer, Workspaces: p.spaces, Reassign: p.boards.Reassign, BaseURL: p.base,
+	cfg := portal.Config{Directory: p.dir, SignIn: p.signIn, Federation: p.outside, Estate: p.estate, Store: p.store, Mail: p.mailer, Workspaces: p.spaces, Reassign: p.boards.Reassign, BaseURL: p.base,
 		Hosts: p.hosts, Secure: strings.HasPrefix(p.cfg.URL, "https:")}
 	entrance, doors := portal.New(cfg, logger), portal.Outside(cfg, logger)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -77,7 +77,7 @@ func newRootCmd() *cobra.Command {
 		newUpCmd(), newCollectorCmd(), newServerCmd(), newNodeExporterCmd(), newKubeStateMetricsCmd(),
 		newCheckConfigCmd(), newLoginLinkCmd(), newInstallCmd(), newUninstallCmd(), newOperatorCmd(), newDoctorCmd(),
 		newUserCmd(), newGroupCmd(), newKeyCmd(), newRoleCmd(), newPolicyCmd(), newOIDCProviderCmd(), newPersonCmd(),
-		newWorkspaceCmd(), newRulesCmd(),
+		newWorkspaceCmd(), newDashboardWorkspaceCmd(), newRulesCmd(),
 		newQueryCmd(), newCardinalityCmd(),
 		newClusterCmd(), newAddonCmd(), newIRSACmd(), newPodIdentityCmd(), newPodIdentityAgentCmd(),
 	)

@@ -92,7 +92,7 @@ func (s *Server) OpenUI(ctx context.Context, opt UIOptions) (*Dashboard, error) 
 		Listen: c.Listen, People: PeopleConfig{Key: factors, URL: c.URL, Mail: mail}, Source: opt.Source, Overview: overview,
 		Renderer:  render.New(render.Config{Program: c.Chromium}),
 		Sources:   sources.Config{OwnCredentials: c.OwnCredentials, Refuse: c.RefuseAddresses},
-		Directory: s.identity.people, Store: s.identity.boards, Workspaces: s.identity.spaces,
+		Directory: s.identity.people, Estate: estate{s}, Store: s.identity.boards, Workspaces: s.identity.spaces,
 		Providers: opt.Providers, ConfigMaps: opt.ConfigMaps,
 	}, s.records, s.logger, s.registry)
 	if err != nil {

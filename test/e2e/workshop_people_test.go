@@ -100,8 +100,8 @@ func plainText(msg *mail.Message) (string, error) {
 }
 
 // TestWorkshopPeople is the workshop's second half in a browser, with a real mail
-// server: from an added user to a board behind a signed data source. Passkeys come
-// after it.
+// server: from an added user to a board behind a signed data source. Passkeys and
+// the administration pages come after it.
 func TestWorkshopPeople(t *testing.T) {
 	box := &mailbox{t: t, dir: t.TempDir()}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -123,12 +123,15 @@ func TestWorkshopPeople(t *testing.T) {
 	if shots == "" {
 		shots = t.TempDir()
 	}
-	second, err := exec.CommandContext(t.Context(), binary(t), "login-link", "--data", s.data).Output()
-	require.NoError(t, err)
-	_, token, _ := strings.Cut(strings.TrimSpace(string(second)), "token=")
-	cmd := exec.CommandContext(t.Context(), "npx", "vitest", "run", "--project", "live", "--bail", "1", "workshop", "passkeys")
+	link := func() string {
+		out, err := exec.CommandContext(t.Context(), binary(t), "login-link", "--data", s.data).Output()
+		require.NoError(t, err)
+		_, token, _ := strings.Cut(strings.TrimSpace(string(out)), "token=")
+		return token
+	}
+	cmd := exec.CommandContext(t.Context(), "npx", "vitest", "run", "--project", "live", "--bail", "1", "workshop", "passkeys", "admin")
 	cmd.Dir = filepath.Join(root, "web")
-	cmd.Env = append(os.Environ(), "MANGRU_UI="+s.ui, "MANGRU_LOGIN_TOKEN="+s.token, "MANGRU_SECOND_TOKEN="+token, "MANGRU_MAILS="+box.dir, "MANGRU_SHOTS="+shots,
+	cmd.Env = append(os.Environ(), "MANGRU_UI="+s.ui, "MANGRU_LOGIN_TOKEN="+s.token, "MANGRU_SECOND_TOKEN="+link(), "MANGRU_THIRD_TOKEN="+link(), "MANGRU_MAILS="+box.dir, "MANGRU_SHOTS="+shots,
 		"MANGRU_QUERY_URL="+s.query, "MANGRU_ACCESS_KEY="+id, "MANGRU_SECRET_KEY="+secret)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)

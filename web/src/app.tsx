@@ -14,6 +14,7 @@ const AcceptPage = lazy(() => import('./people/accept').then((m) => ({ default: 
 const VerifyPage = lazy(() => import('./people/accept').then((m) => ({ default: m.VerifyPage })));
 const ProfilePage = lazy(() => import('./people/profile'));
 const PeoplePage = lazy(() => import('./people/people'));
+const AdminPage = lazy(() => import('./admin/admin'));
 const WorkspacesPage = lazy(() => import('./people/workspaces'));
 const WorkspacePage = lazy(() => import('./people/workspace'));
 const NoAccessPage = lazy(() => import('./people/noaccess'));
@@ -69,6 +70,7 @@ function SignedIn() {
           <Route path="/alerts" element={<AlertsPage />} />
           <Route path="/account" element={<ProfilePage />} />
           <Route path="/people" element={<PeoplePage />} />
+          <Route path="/admin/:section?" element={<AdminPage />} />
           <Route path="/workspaces" element={<WorkspacesPage />} />
           <Route path="/workspaces/:id" element={<WorkspacePage />} />
           <Route path="/datasources" element={<DataSourcesPage />} />

@@ -52,6 +52,8 @@ type Config struct {
 	Mail      Mailer
 	// Federation is the identity providers outside.
 	Federation *federation.Service
+	// Estate is what administrators look after besides people.
+	Estate Estate
 	// Workspaces are the dashboard workspaces.
 	Workspaces *workspaces.Service
 	// Reassign gives what a deleted person owned in dashboard workspaces to an

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
+	"github.com/uptrace/bun"
 
 	"github.com/mangru/mangru/internal/dashboard/caller"
 	"github.com/mangru/mangru/internal/dashboard/workspaces"
@@ -57,6 +58,7 @@ func (o *outbox) last(t *testing.T) mail.Message {
 }
 
 type site struct {
+	records *bun.DB
 	t       *testing.T
 	url     string
 	dir     *directory.Directory
@@ -66,7 +68,42 @@ type site struct {
 	logs    *bytes.Buffer
 	spaces  *workspaces.Service
 	outside *federation.Service
+	estate  pretendedEstate
 	left    []string
+}
+
+// pretendedEstate is an Estate with one user, who has no key yet.
+type pretendedEstate struct {
+	Estate
+	deeds []string
+}
+
+func (*pretendedEstate) Metrics(context.Context) ([]MetricsWorkspace, error) { return nil, nil }
+func (*pretendedEstate) CreateMetrics(context.Context, string) error         { return nil }
+func (*pretendedEstate) RenameMetrics(_ context.Context, _, _ string) error  { return nil }
+func (*pretendedEstate) DeleteMetrics(context.Context, string) error {
+	return Refused(404, "no such workspace")
+}
+func (*pretendedEstate) Users(context.Context) ([]AccessUser, error)            { return nil, nil }
+func (*pretendedEstate) CreateUser(context.Context, string) error               { return nil }
+func (*pretendedEstate) SetKey(context.Context, string, string, bool) error     { return nil }
+func (*pretendedEstate) DeleteKey(_ context.Context, _, _ string) error         { return nil }
+func (*pretendedEstate) Roles(context.Context) ([]AccessRole, error)            { return nil, nil }
+func (*pretendedEstate) Policies(context.Context) ([]AccessPolicy, error)       { return nil, nil }
+func (*pretendedEstate) PolicyDocument(context.Context, string) (string, error) { return "{}", nil }
+func (*pretendedEstate) Clusters(context.Context) ([]Cluster, error)            { return nil, nil }
+func (*pretendedEstate) CreateKey(context.Context, string) (string, string, error) {
+	return "AKIAX", "s3cret-of-key", nil
+}
+func (*pretendedEstate) Audit(context.Context, string, int) ([]json.RawMessage, error) {
+	return nil, nil
+}
+func (e *pretendedEstate) Note(_ context.Context, d Deed) {
+	text := d.Action + " " + d.Resource
+	if d.Err != nil {
+		text += ": " + d.Err.Error()
+	}
+	e.deeds = append(e.deeds, text)
 }
 
 // browser has a cookie jar of its own.
@@ -81,7 +118,7 @@ func open(t *testing.T) *site {
 	records, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "test.db"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, records.Close()) })
-	s := &site{t: t, mails: &outbox{}, logs: &bytes.Buffer{}}
+	s := &site{records: records, t: t, mails: &outbox{}, logs: &bytes.Buffer{}}
 	s.dir = directory.New(directory.Config{}, records)
 	s.store, err = s.dir.Store(t.Context(), "000000000000")
 	require.NoError(t, err)
@@ -99,7 +136,7 @@ func open(t *testing.T) *site {
 	log := slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	baseURL := func() string { return base }
 	s.outside = federation.New(federation.Config{Directory: s.dir, Store: s.store, Seal: s.signIn, BaseURL: baseURL}, records, log)
-	cfg := Config{Workspaces: s.spaces, Reassign: reassign, Directory: s.dir, SignIn: s.signIn, Federation: s.outside, Store: s.store, Mail: s.mails, BaseURL: baseURL}
+	cfg := Config{Workspaces: s.spaces, Reassign: reassign, Directory: s.dir, SignIn: s.signIn, Federation: s.outside, Estate: &s.estate, Store: s.store, Mail: s.mails, BaseURL: baseURL}
 	mux := http.NewServeMux()
 	mux.Handle(federation.Base+"/", Outside(cfg, log))
 	mux.Handle("/", New(cfg, log))
@@ -313,7 +350,7 @@ func TestEveryRouteWithEveryRole(t *testing.T) {
 		require.Equal(t, open[r.pattern], r.access == anyone, r.pattern)
 		own := r.access == anyone || strings.HasPrefix(path, "/me")
 		require.Equal(t, own, r.access != administrators, r.pattern)
-		path = strings.ReplaceAll(path, "{id}", "x")
+		path = strings.NewReplacer("{id}", "x", "{name}", "x").Replace(path)
 		code, _ := nobody.do(method, path, "{}")
 		if r.access == anyone {
 			require.NotEqual(t, 401, code, r.pattern)
@@ -352,4 +389,21 @@ func TestSignInIsRateLimited(t *testing.T) {
 		code, _ = b.do("POST", "/signin", `{"name":"ann","password":"Wrong1!x"}`)
 	}
 	require.Equal(t, 429, code)
+}
+
+// What administrators do besides people is written down; keys and deletions need
+// a fresh proof.
+func TestEstateDeeds(t *testing.T) {
+	s := open(t)
+	admin := s.signedIn(s.person("boss", true))
+	require.Equal(t, "s3cret-of-key", admin.must(200, "POST", "/admin/users/ci/keys", "{}")["secret"])
+	admin.must(404, "DELETE", "/admin/metrics/ws-1", "")
+	require.Equal(t, []string{"iam:CreateAccessKey ci", "aps:DeleteWorkspace ws-1: no such workspace"}, s.estate.deeds)
+	require.NotContains(t, s.logs.String(), "s3cret-of-key")
+	admin.must(400, "GET", "/admin/audit?limit=0", "")
+	_, err := s.records.ExecContext(t.Context(), "UPDATE person_sessions SET proved_at = proved_at - ?", (11 * time.Minute).Milliseconds())
+	require.NoError(t, err)
+	for _, r := range [][2]string{{"POST", "/admin/users/ci/keys"}, {"DELETE", "/admin/users/ci/keys/AKIAX"}, {"DELETE", "/admin/metrics/ws-1"}, {"PUT", "/providers/corp"}, {"DELETE", "/providers/corp"}} {
+		require.Equal(t, "stepup", admin.must(403, r[0], r[1], "{}")["errorType"], r)
+	}
 }

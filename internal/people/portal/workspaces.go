@@ -287,5 +287,5 @@ func (s *server) deleteUser(c *call) (any, error) {
 }
 
 func allRoutes() []route {
-	return slices.Concat(routes(), passkeyRoutes(), outsideRoutes(), workspaceRoutes())
+	return slices.Concat(routes(), passkeyRoutes(), outsideRoutes(), estateRoutes(), workspaceRoutes())
 }

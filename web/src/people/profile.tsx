@@ -3,82 +3,15 @@ import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { useState, type ReactNode } from 'react';
 import { Shell } from '../pages/shell';
-import { Alert, Badge, Button, ClipboardButton, LoadingPlaceholder, Modal, RadioButtonGroup, useStyles2, useT } from '../ui';
+import { Alert, Badge, Button, ClipboardButton, LoadingPlaceholder, RadioButtonGroup, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
-import { ApiError } from '../data/http';
 import {
-  beginFactor, changePassword, confirmFactor, endOthers, endSession, fetchMe, fetchSessions, newRecoveryCodes, removeFactor, saveMe, stepUp, verifyMe, type Me,
+  beginFactor, changePassword, confirmFactor, endOthers, endSession, fetchMe, fetchSessions, newRecoveryCodes, removeFactor, saveMe, verifyMe, type Me,
 } from './api';
 import { Field, useSubmit } from './frame';
 import { useTexts } from './messages';
-import { addPasskey, passkeysThere, stepUpWithPasskey } from './passkeys';
-
-const hasPasskey = (me: Me) => passkeysThere() && me.factors.some((f) => f.kind === 'passkey');
-
-/** useStepUp runs what needs a fresh proof, asking for it first where the server wants one. */
-function useStepUp(me: Me) {
-  const [pending, setPending] = useState<(() => Promise<void>) | null>(null);
-  const guarded = async (work: () => Promise<void>) => {
-    try {
-      await work();
-    } catch (err) {
-      if (err instanceof ApiError && err.type === 'stepup' && (me.hasPassword || hasPasskey(me))) {
-        setPending(() => work);
-        return;
-      }
-      throw err;
-    }
-  };
-  const dialog = pending && (
-    <StepUpDialog
-      factor={me.factors.length > 0}
-      passkey={hasPasskey(me)}
-      onCancel={() => setPending(null)}
-      onDone={async () => {
-        setPending(null);
-        await pending();
-      }}
-    />
-  );
-  return { guarded, dialog };
-}
-
-function StepUpDialog({ factor, passkey, onDone, onCancel }: { factor: boolean; passkey: boolean; onDone: () => Promise<void>; onCancel: () => void }) {
-  const { t } = useTexts();
-  const [password, setPassword] = useState('');
-  const [code, setCode] = useState('');
-  const form = useSubmit(async () => {
-    await stepUp(password, code);
-    await onDone();
-  });
-  const key = useSubmit(async () => {
-    await stepUpWithPasskey();
-    await onDone();
-  });
-  return (
-    <Modal title={t('stepTitle')} isOpen onDismiss={onCancel}>
-      {passkey && (
-        <p>
-          <Button type="button" icon="key-skeleton-alt" disabled={key.busy} onClick={() => key.submit()}>
-            {t('usePasskey')}
-          </Button>
-        </p>
-      )}
-      {key.note}
-      <form onSubmit={form.submit}>
-        {form.note}
-        <Field label={t('password')} value={password} onChange={setPassword} type="password" autoComplete="current-password" autoFocus />
-        {factor && <Field label={t('code')} hint={t('codeHint')} value={code} onChange={setCode} autoComplete="one-time-code" />}
-        <Button type="submit" disabled={form.busy}>
-          {t('confirm')}
-        </Button>{' '}
-        <Button type="button" variant="secondary" onClick={onCancel}>
-          {t('cancel')}
-        </Button>
-      </form>
-    </Modal>
-  );
-}
+import { addPasskey, passkeysThere } from './passkeys';
+import { useStepUp } from './stepup';
 
 export default function ProfilePage() {
   const { t, problem } = useTexts();
