@@ -44,13 +44,18 @@ func TestPictures(t *testing.T) {
 		require.Equal(t, one.width, img.Bounds().Dx())
 		require.GreaterOrEqual(t, img.Bounds().Dy(), one.low)
 		require.LessOrEqual(t, img.Bounds().Dy(), one.high)
-		seen := map[color.Color]bool{}
+		seen, series := map[color.Color]bool{}, 0
 		for y := range img.Bounds().Dy() {
 			for x := range img.Bounds().Dx() {
-				seen[img.At(x, y)] = true
+				c := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
+				seen[c] = true
+				if c.G > 140 && int(c.G) > int(c.R)+40 && int(c.G) > int(c.B)+40 {
+					series++
+				}
 			}
 		}
 		require.Greater(t, len(seen), one.colors, "there is something on it")
+		require.Greater(t, series, 1000, "the line is drawn, not only its legend")
 		corner := color.NRGBAModel.Convert(img.At(2, 2)).(color.NRGBA)
 		require.InDelta(t, one.background, corner.R, float64(one.within), "theme")
 		if dir := os.Getenv("MANGRU_SHOTS"); dir != "" {
