@@ -1,7 +1,7 @@
 /** The board page: loads a board, keeps its state in the URL, resolves its variables and draws its panels. */
 import { css } from '@emotion/css';
 import { DashboardCursorSync, type GrafanaTheme2 } from '@grafana/data';
-import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'react';
+import { lazy, Suspense, useCallback, useContext, useEffect, useMemo, useRef, useState } from 'react';
 import { useLocation, useNavigate, useParams, useSearchParams } from 'react-router';
 import { placeSections } from '../board/layout';
 import { migrateBoard } from '../board/migrate';
@@ -14,19 +14,22 @@ import { fetchBoard, fetchDataSources } from '../data/api';
 import { ApiError } from '../data/http';
 import { QueryRunner } from '../data/queries';
 import type { DataSource } from '../board/datasource';
-import { BoardContext, type BoardContextValue } from '../panels/context';
+import { BoardContext, type BoardContextValue, type BoardEditing } from '../panels/context';
 import { BoardGrid } from '../panels/grid';
 import { Alert, Button, EmptyState, LoadingPlaceholder, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
 import { EditTools, type BoardMeta, type EditState } from './board_edit_tools';
-import { addPanel, emptyBoard, type Json } from './board_json';
+import { addPanel, changeRow, duplicatePanel, emptyBoard, removePanel, writeLayout, type Json } from './board_json';
 import { BoardLinks } from './board_links';
 import { exploreUrl as exploreAddress } from './explore_state';
 import { SessionContext } from './session';
 import { Shell, useKiosk } from './shell';
 import { TimeTools, useTick } from './time_tools';
+import { useDraft } from './use_draft';
 import { useBoardVariables } from './use_board_variables';
 import { VariableBar } from './variable_bar';
+
+const PanelEditor = lazy(() => import('./panel_editor'));
 
 export default function BoardPage() {
   const t = useT();
@@ -63,25 +66,13 @@ function EditableBoard({ uid, base, meta, sources, reload }: EditableProps) {
   const navigate = useNavigate();
   const { state } = useLocation() as { state: { addPanel?: Json } | null };
   // Explore sends a panel along; it is a change like any other until it is saved.
-  const [draft, setDraft] = useState<Json | null>(() => (state?.addPanel && meta.canSave ? addPanel(base, t('edit.newPanel'), state.addPanel).board : null));
-  const [problem, setProblem] = useState('');
-  const board = useMemo(() => migrateBoard(draft ?? base), [draft, base]);
-  const change = useCallback((next: Json | null) => {
-    try {
-      if (next) {
-        migrateBoard(next);
-      }
-      setDraft(next);
-      setProblem('');
-    } catch (err) {
-      // JSON that is no board is not drawn; the text stays in the editor.
-      setProblem(err instanceof Error ? err.message : String(err));
-    }
-  }, []);
+  const draft = useDraft(() => (state?.addPanel && meta.canSave ? addPanel(base, t('edit.newPanel'), state.addPanel).board : null));
+  const [arranging, arrange] = useState(uid === '' && meta.canSave === true);
+  const board = useMemo(() => migrateBoard(draft.value ?? base), [draft.value, base]);
   const edit: EditState = {
-    uid, meta, base, draft, problem, change, reload: () => (setDraft(null), reload()), deleted: () => void navigate('/dashboards'),
+    uid, meta, base, draft, arranging, arrange, reload: () => (draft.discard(), reload()), deleted: () => void navigate('/dashboards'),
     saved: (result) => {
-      setDraft(null);
+      draft.discard();
       if (result.uid === uid) {
         reload();
       } else {
@@ -123,9 +114,12 @@ function BoardView({ uid, board, sources, edit }: ViewProps & { edit: EditState 
     [setParams]
   );
   const variables = useBoardVariables({ board, sources, range, wanted: url.vars, onSettled: (v) => patch((p) => writeVariables(p, v), true) });
-  const context = useBoardContextValue({ uid, board, sources, range, url, tick, runner, variables: variables.resolved, patch });
+  const editing = useEditing(edit, board.json, patch);
+  const context = useBoardContextValue({ uid, board, sources, range, url, tick, runner, variables: variables.resolved, patch, editing });
+  const screen = { sources, range, variables: variables.resolved ?? [] };
+  const editPanel = editing ? readEditPanel(params) : null;
   const sections = useMemo(() => (variables.resolved ? placeSections(board.sections, scopeOf(variables.resolved)) : null), [board, variables.resolved]);
-  useEscape(url.viewPanel !== null, () => context.onView(null));
+  useEscape(url.viewPanel !== null && editPanel === null, () => context.onView(null));
   const title = interpolate(board.title, context.scope, { format: 'text' });
   const kiosk = useKiosk();
   return (
@@ -138,7 +132,7 @@ function BoardView({ uid, board, sources, edit }: ViewProps & { edit: EditState 
         <div className={styles.bar} hidden={kiosk} style={kiosk ? { display: 'none' } : undefined}>
           {variables.resolved && <VariableBar resolved={variables.resolved} onChange={variables.change} />}
           <BoardLinks board={board} scope={context.scope} params={params} variables={variables.resolved ?? []} />
-          <EditTools edit={edit} sources={sources} range={range} />
+          <EditTools edit={edit} screen={screen} />
           {url.viewPanel !== null && (
             <Button variant="secondary" icon="arrow-left" onClick={() => context.onView(null)}>
               {t('board.backToBoard')}
@@ -150,10 +144,44 @@ function BoardView({ uid, board, sources, edit }: ViewProps & { edit: EditState 
         ))}
         {!sections && <LoadingPlaceholder text={t('common.loading')} />}
         {sections?.length === 0 && <EmptyState variant="not-found" hideImage message={t('board.emptyBoard')} />}
-        {sections && <BoardGrid sections={sections} viewing={url.viewPanel} />}
+        {sections && editPanel === null && <BoardGrid sections={sections} viewing={url.viewPanel} />}
+        {sections && editPanel !== null && (
+          <Suspense fallback={<LoadingPlaceholder text={t('common.loading')} />}>
+            <PanelEditor
+              key={editPanel} panelId={editPanel} board={board.json} sections={sections} screen={screen} problem={edit.draft.problem} onChange={edit.draft.change}
+              onClose={() => patch((p) => (p.delete('editPanel'), p))}
+            />
+          </Suspense>
+        )}
       </div>
       </BoardContext.Provider>
     </Shell>
+  );
+}
+
+/** readEditPanel is the panel that the address says is being edited. */
+function readEditPanel(params: URLSearchParams): number | null {
+  const id = /^(?:panel-)?(\d+)$/.exec(params.get('editPanel') ?? '')?.[1];
+  return id === undefined ? null : Number(id);
+}
+
+/** useEditing gives the board's panels what a person who may save it can do to them. */
+function useEditing(edit: EditState, json: Json, patch: (change: (p: URLSearchParams) => URLSearchParams) => void): BoardEditing | undefined {
+  const { arranging, draft, meta } = edit;
+  const { change } = draft;
+  return useMemo(
+    () =>
+      meta.canSave !== true
+        ? undefined
+        : {
+            arranging,
+            onEdit: (id) => patch((p) => (p.set('editPanel', String(id)), p.delete('viewPanel'), p)),
+            onDuplicate: (id) => change(duplicatePanel(json, id).board),
+            onRemove: (id) => change(removePanel(json, id)),
+            onLayout: (layout) => change(writeLayout(json, layout)),
+            onRow: (id, title) => change(changeRow(json, id, title)),
+          },
+    [meta.canSave, arranging, change, json, patch]
   );
 }
 
@@ -164,9 +192,10 @@ interface ContextInput extends ViewProps {
   runner: QueryRunner;
   variables: Parameters<typeof scopeOf>[0] | null;
   patch: (change: (p: URLSearchParams) => URLSearchParams) => void;
+  editing: BoardEditing | undefined;
 }
 
-function useBoardContextValue({ uid, board, sources, range, url, tick, runner, variables, patch }: ContextInput): BoardContextValue {
+function useBoardContextValue({ uid, board, sources, range, url, tick, runner, variables, patch, editing }: ContextInput): BoardContextValue {
   const session = useContext(SessionContext);
   const { pathname, search } = useLocation();
   const here = useRef('');
@@ -205,9 +234,9 @@ function useBoardContextValue({ uid, board, sources, range, url, tick, runner, v
   return useMemo(
     () => ({
       annotations: board.annotations, boardTitle: board.title, boardUid: uid, scope, sources, range, timeZone: url.timezone, tick, runner, builtins, sync, syncScope: `board-${uid}`,
-      onZoom, onView, viewing: url.viewPanel, exploreUrl,
+      onZoom, onView, viewing: url.viewPanel, exploreUrl, edit: editing,
     }),
-    [board.annotations, board.title, uid, scope, sources, range, url.timezone, url.viewPanel, tick, runner, builtins, sync, onZoom, onView, exploreUrl]
+    [board.annotations, board.title, uid, scope, sources, range, url.timezone, url.viewPanel, tick, runner, builtins, sync, onZoom, onView, exploreUrl, editing]
   );
 }
 

@@ -7,8 +7,9 @@ import { fetchDataSources, fetchOverview, searchBoards, type Overview, type Work
 import { parseValue } from '../data/frames';
 import { PrometheusApi, type QueryData } from '../data/prometheus';
 import { defaultSource } from '../board/datasource';
-import { Alert, Badge, ClipboardButton, Icon, LoadingPlaceholder, TagList, useStyles2, useT, type MessageKey } from '../ui';
+import { Alert, Badge, ClipboardButton, Icon, LoadingPlaceholder, TagList, useStyles2, useT } from '../ui';
 import { useLoad } from '../ui/hooks';
+import { useHomeTexts, type HomeKey } from './home_texts';
 import { Shell } from './shell';
 
 const REFRESH_MS = 15_000;
@@ -38,20 +39,20 @@ export default function HomePage() {
 }
 
 /** What the heading says of each kind of thing the collector may watch. */
-const WATCHING: Record<Overview['source']['kind'], MessageKey> = {
-  cluster: 'home.watchingCluster',
-  machine: 'home.watchingMachine',
-  config: 'home.watchingConfig',
+const WATCHING: Record<Overview['source']['kind'], HomeKey> = {
+  cluster: 'watchingCluster',
+  machine: 'watchingMachine',
+  config: 'watchingConfig',
 };
 
 function HomeBody({ overview }: { overview: Overview }) {
-  const t = useT();
+  const h = useHomeTexts();
   const styles = useStyles2(getStyles);
   const { source } = overview;
   const workspace = overview.workspaces[0];
   return (
     <div className={styles.page}>
-      <h1 className={styles.title}>{t(WATCHING[source.kind], { name: source.name })}</h1>
+      <h1 className={styles.title}>{h(WATCHING[source.kind], { name: source.name })}</h1>
       {source.detail !== '' && <p className={styles.detail}>{source.detail}</p>}
       <GlanceSection />
       <div className={styles.columns}>
@@ -106,11 +107,12 @@ function rows(data: QueryData): { labels: Record<string, string>; value: number 
 
 function GlanceSection() {
   const t = useT();
+  const h = useHomeTexts();
   const styles = useStyles2(getStyles);
   const { value, error, loading } = useGlance();
   if (error && !value) {
     return (
-      <Alert severity="error" title={t('home.queryFailed', { reason: error.message })} />
+      <Alert severity="error" title={h('queryFailed', { reason: error.message })} />
     );
   }
   if (!value) {
@@ -118,8 +120,8 @@ function GlanceSection() {
   }
   if (value.jobs.length === 0) {
     return (
-      <Alert severity="info" title={t('home.noData')}>
-        {t('home.noDataHint')}
+      <Alert severity="info" title={h('noData')}>
+        {h('noDataHint')}
       </Alert>
     );
   }
@@ -127,10 +129,10 @@ function GlanceSection() {
   return (
     <>
       <div className={styles.tiles}>
-        <Tile label={t('home.up')} value={format(value.up)} tone="good" />
-        <Tile label={t('home.down')} value={format(value.down.length)} tone={value.down.length > 0 ? 'bad' : 'plain'} />
-        <Tile label={t('home.series')} value={format(value.series)} />
-        <Tile label={t('home.rate')} value={format(value.rate)} />
+        <Tile label={h('up')} value={format(value.up)} tone="good" />
+        <Tile label={h('down')} value={format(value.down.length)} tone={value.down.length > 0 ? 'bad' : 'plain'} />
+        <Tile label={h('series')} value={format(value.series)} />
+        <Tile label={h('rate')} value={format(value.rate)} />
       </div>
       <div className={styles.jobs}>
         {value.jobs.map((j) => (
@@ -138,7 +140,7 @@ function GlanceSection() {
         ))}
       </div>
       {value.down.length > 0 && (
-        <Alert severity="warning" title={t('home.downList', { list: value.down.slice(0, 10).map((d) => `${d.job} ${d.instance}`).join(', ') })} />
+        <Alert severity="warning" title={h('downList', { list: value.down.slice(0, 10).map((d) => `${d.job} ${d.instance}`).join(', ') })} />
       )}
     </>
   );
@@ -169,10 +171,11 @@ function Card({ title, children, action }: { title: string; children: ReactNode;
 
 function BoardsCard() {
   const t = useT();
+  const h = useHomeTexts();
   const styles = useStyles2(getStyles);
   const boards = useLoad('boards', (signal) => searchBoards('', [], signal));
   return (
-    <Card title={t('home.boards')} action={<Link to="/dashboards">{t('home.allBoards')}</Link>}>
+    <Card title={h('boards')} action={<Link to="/dashboards">{h('allBoards')}</Link>}>
       {boards.error && <Alert severity="error" title={boards.error.message} />}
       {boards.value?.length === 0 && <p>{t('boards.empty')}</p>}
       <ul className={styles.list}>
@@ -190,16 +193,17 @@ function BoardsCard() {
 
 function WorkspaceCard({ workspace, overview }: { workspace: Workspace; overview: Overview }) {
   const t = useT();
+  const h = useHomeTexts();
   const styles = useStyles2(getStyles);
   const values: [string, string][] = [
-    [t('home.workspaceId'), workspace.id],
+    [h('workspaceId'), workspace.id],
     ['ARN', workspace.arn],
-    [t('home.remoteWrite'), workspace.remoteWriteUrl],
-    [t('home.query'), workspace.queryUrl],
-    [t('home.endpoint'), workspace.prometheusEndpoint],
+    [h('remoteWrite'), workspace.remoteWriteUrl],
+    [h('query'), workspace.queryUrl],
+    [h('endpoint'), workspace.prometheusEndpoint],
   ];
   return (
-    <Card title={`${t('home.workspace')} ${workspace.alias}`} action={<Badge color={workspace.status === 'ACTIVE' ? 'green' : 'orange'} text={workspace.status} />}>
+    <Card title={`${h('workspace')} ${workspace.alias}`} action={<Badge color={workspace.status === 'ACTIVE' ? 'green' : 'orange'} text={workspace.status} />}>
       <dl className={styles.facts}>
         {values.map(([name, value]) => (
           <div key={name}>
@@ -212,7 +216,7 @@ function WorkspaceCard({ workspace, overview }: { workspace: Workspace; overview
         ))}
         <div>
           <dt>
-            {t('home.region')}, {t('home.account')}
+            {h('region')}, {h('account')}
           </dt>
           <dd>
             <code>
@@ -235,15 +239,15 @@ function origin(url: string): string {
 }
 
 function NextSteps({ workspace, region }: { workspace: Workspace; region: string }) {
-  const t = useT();
+  const h = useHomeTexts();
   const cli = `aws amp list-workspaces --endpoint-url ${origin(workspace.remoteWriteUrl)} --region ${region}`;
   const collector = `remote_write:\n  - url: ${workspace.remoteWriteUrl}\n    sigv4:\n      region: ${region}`;
   const curl = `curl --aws-sigv4 "aws:amz:${region}:aps" --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\\n  "${workspace.queryUrl}?query=up"`;
   return (
-    <Card title={t('home.next')}>
-      <Step title={t('home.nextCli')} text={t('home.nextCliText')} code={cli} />
-      <Step title={t('home.nextCollector')} text={t('home.nextCollectorText')} code={collector} />
-      <Step title={t('home.nextQuery')} text={t('home.nextQueryText')} code={curl} />
+    <Card title={h('next')}>
+      <Step title={h('nextCli')} text={h('nextCliText')} code={cli} />
+      <Step title={h('nextCollector')} text={h('nextCollectorText')} code={collector} />
+      <Step title={h('nextQuery')} text={h('nextQueryText')} code={curl} />
     </Card>
   );
 }

@@ -1,6 +1,6 @@
 /** Resolves a board's variables: on load, when a reader picks a value, and when the range moves. */
 import type { TimeRange } from '@grafana/data';
-import { useCallback, useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import type { DataSource } from '../board/datasource';
 import type { Board } from '../board/model';
 import { resolveVariables, urlValues, type Fetcher, type Resolved } from '../board/variables';
@@ -28,9 +28,11 @@ export function useBoardVariables({ board, sources, range, wanted, onSettled }: 
   const settle = useRef(onSettled);
   settle.current = onSettled;
   const wantedKey = keyOf(wanted);
+  // Definitions change while a board is edited; most edits leave them alone.
+  const definitions = useMemo(() => JSON.stringify(board.variables), [board.variables]);
   useEffect(() => {
     const rangeMs = { from: range.from.valueOf(), to: range.to.valueOf() };
-    const id = `${rangeMs.from}-${rangeMs.to}`;
+    const id = `${rangeMs.from}-${rangeMs.to} ${definitions}`;
     if (settled.current === `${id} ${wantedKey}`) {
       return;
     }
@@ -59,8 +61,8 @@ export function useBoardVariables({ board, sources, range, wanted, onSettled }: 
       }
     );
     return () => controller.abort();
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- wantedKey stands for wanted
-  }, [board, sources, range, wantedKey]);
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- wantedKey stands for wanted, definitions for the board
+  }, [definitions, sources, range, wantedKey]);
   const change = useCallback(
     (name: string, values: string[]) => {
       if (resolved) {
@@ -82,7 +84,7 @@ function cached(fetch: Fetcher, cache: Map<string, Promise<string[]>>): Fetcher 
     if (v.refresh === 2) {
       return fetch(v, query, scope, signal);
     }
-    const key = JSON.stringify([v.name, query]);
+    const key = JSON.stringify([v.name, query, v.datasource]);
     const known = cache.get(key);
     if (known) {
       return known;
@@ -97,6 +99,6 @@ function cached(fetch: Fetcher, cache: Map<string, Promise<string[]>>): Fetcher 
 
 /** same tells whether nothing a reader could see has changed, so that a refresh does not redraw the board. */
 function same(a: readonly Resolved[], b: readonly Resolved[]): boolean {
-  const view = (r: readonly Resolved[]) => JSON.stringify(r.map((x) => [x.value.value, x.options, x.error]));
+  const view = (r: readonly Resolved[]) => JSON.stringify(r.map((x) => [x.definition, x.value.value, x.options, x.error]));
   return view(a) === view(b);
 }

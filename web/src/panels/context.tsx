@@ -1,12 +1,26 @@
 /** What every panel of a page shares: variables, range, data sources, the query runner and where links lead. */
 import type { DashboardCursorSync, TimeRange } from '@grafana/data';
 import { createContext, useContext } from 'react';
+import type { SectionLayout } from '../board/arrange';
 import type { DataSource } from '../board/datasource';
 import type { Scope } from '../board/interpolate';
 import type { Annotation } from '../board/model';
 import type { QueryRunner } from '../data/queries';
 
+/** BoardEditing is what readers who may change a board can do to its panels. */
+export interface BoardEditing {
+  /** Panels show handles to move and size them by. */
+  arranging: boolean;
+  onEdit: (panelId: number) => void;
+  onDuplicate: (panelId: number) => void;
+  onRemove: (panelId: number) => void;
+  onLayout: (layout: SectionLayout[]) => void;
+  /** Names a row anew, or with null takes it away. */
+  onRow: (rowId: number, title: string | null) => void;
+}
+
 export interface BoardContextValue {
+  edit?: BoardEditing;
   boardTitle: string;
   boardUid: string;
   scope: Scope;

@@ -1,7 +1,7 @@
 /** The board's grid: sections with foldable rows, panels placed on 24 columns, or one panel alone. */
 import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
-import { useState } from 'react';
+import { lazy, Suspense, useState } from 'react';
 import { interpolate } from '../board/interpolate';
 import { CELL_GAP, CELL_HEIGHT, COLUMNS, type PlacedSection } from '../board/layout';
 import { Icon, useStyles2, useT } from '../ui';
@@ -9,18 +9,27 @@ import { useBoardContext } from './context';
 import { BoardDataProvider, useBoardData } from './board_data';
 import { PanelHost } from './panel_host';
 
+const Arranged = lazy(() => import('./arrange'));
+
 export function BoardGrid({ sections, viewing }: { sections: PlacedSection[]; viewing: number | null }) {
+  const arranging = useBoardContext().edit?.arranging === true && viewing === null;
   return (
     <BoardDataProvider sections={sections}>
       <AnnotationSwitches />
-      <Sections sections={sections} viewing={viewing} />
+      {arranging ? (
+        <Suspense fallback={<Sections sections={sections} viewing={viewing} />}>
+          <Arranged sections={sections} />
+        </Suspense>
+      ) : (
+        <Sections sections={sections} viewing={viewing} />
+      )}
     </BoardDataProvider>
   );
 }
 
 /** AnnotationSwitches turns the board's annotation queries on and off. */
 function AnnotationSwitches() {
-  const styles = useStyles2(getStyles);
+  const styles = useStyles2(getGridStyles);
   const { annotations } = useBoardData();
   if (annotations.length === 0) {
     return null;
@@ -37,7 +46,7 @@ function AnnotationSwitches() {
 }
 
 function Sections({ sections, viewing }: { sections: PlacedSection[]; viewing: number | null }) {
-  const styles = useStyles2(getStyles);
+  const styles = useStyles2(getGridStyles);
   const [toggled, setToggled] = useState<ReadonlyMap<string, boolean>>(new Map());
   if (viewing !== null) {
     const placed = sections.flatMap((s) => s.panels).find((p) => p.panel.id === viewing);
@@ -60,7 +69,7 @@ function Sections({ sections, viewing }: { sections: PlacedSection[]; viewing: n
 
 function RowHeader({ section, collapsed, onToggle }: { section: PlacedSection; collapsed: boolean; onToggle: () => void }) {
   const t = useT();
-  const styles = useStyles2(getStyles);
+  const styles = useStyles2(getGridStyles);
   const ctx = useBoardContext();
   const title = interpolate(section.row?.title ?? '', new Map([...ctx.scope, ...section.scoped]), { format: 'text' });
   return (
@@ -75,7 +84,7 @@ function RowHeader({ section, collapsed, onToggle }: { section: PlacedSection; c
 }
 
 function Panels({ section }: { section: PlacedSection }) {
-  const styles = useStyles2(getStyles);
+  const styles = useStyles2(getGridStyles);
   return (
     <div className={styles.grid}>
       {section.panels.map((p) => (
@@ -95,7 +104,7 @@ function Panels({ section }: { section: PlacedSection }) {
   );
 }
 
-const getStyles = (theme: GrafanaTheme2) => ({
+export const getGridStyles = (theme: GrafanaTheme2) => ({
   grid: css({
     display: 'grid', gridTemplateColumns: `repeat(${COLUMNS}, minmax(0, 1fr))`, gridAutoRows: CELL_HEIGHT, gap: CELL_GAP, marginBottom: CELL_GAP,
     [theme.breakpoints.down('md')]: { display: 'flex', flexDirection: 'column' },

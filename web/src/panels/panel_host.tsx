@@ -131,6 +131,9 @@ function PanelMenu({ panel, data, onInspect, onPicture }: MenuProps) {
     <Menu>
       <Menu.Item icon="eye" label={t(viewing ? 'panel.exitView' : 'panel.view')} onClick={() => ctx.onView(viewing ? null : panel.id)} />
       {first && <Menu.Item icon="compass" label={t('panel.explore')} onClick={() => void navigate(ctx.exploreUrl(asked(data.plan.queries), first.sourceUid))} />}
+      {ctx.edit && <Menu.Item icon="pen" label={t('edit.edit')} onClick={() => ctx.edit?.onEdit(panel.id)} />}
+      {ctx.edit && <Menu.Item icon="copy" label={t('edit.duplicate')} onClick={() => ctx.edit?.onDuplicate(panel.id)} />}
+      {ctx.edit && <Menu.Item icon="trash-alt" label={t('edit.delete')} destructive onClick={() => ctx.edit?.onRemove(panel.id)} />}
       <Menu.Divider />
       <Menu.Item icon="info-circle" label={t('panel.inspectData')} onClick={() => onInspect('data')} />
       {first && <Menu.Item icon="sitemap" label={t('panel.provenance')} onClick={() => onInspect('origin')} />}

@@ -2,7 +2,7 @@
 import { cacheStore } from 'react-inlinesvg';
 
 const used = import.meta.glob<string>(
-  '../../node_modules/@grafana/ui/dist/public/img/icons/unicons/{angle-down,angle-left,angle-right,angle-up,angle-double-down,angle-double-right,apps,arrow-down,arrow-left,arrow-up,bars,bell,camera,bolt,book,bug,calendar-alt,check,check-circle,circle,clock-nine,cloud,code-branch,cog,compass,copy,cube,database,document-info,download-alt,draggabledots,ellipsis-v,exclamation-circle,exclamation-triangle,external-link-alt,eye,eye-slash,file-alt,file-copy-alt,filter,folder,graph-bar,history,home-alt,info-circle,key-skeleton-alt,keyboard,kubernetes,layer-group,link,list-ul,minus,monitor,palette,pen,play,plus,save,question-circle,search,search-minus,search-plus,share-alt,signin,sitemap,signout,sort-amount-down,star,sync,table,tag-alt,times,trash-alt,user,users-alt}.svg',
+  '../../node_modules/@grafana/ui/dist/public/img/icons/unicons/{angle-down,angle-left,angle-right,angle-up,angle-double-down,angle-double-right,apps,arrow-down,arrow-left,arrow-up,bars,bell,camera,bolt,book,bug,calendar-alt,check,check-circle,circle,clock-nine,cloud,code-branch,cog,compass,copy,corner-up-left,corner-up-right,cube,database,document-info,download-alt,draggabledots,ellipsis-v,exclamation-circle,exclamation-triangle,external-link-alt,eye,eye-slash,file-alt,file-copy-alt,filter,folder,graph-bar,history,home-alt,info-circle,key-skeleton-alt,keyboard,kubernetes,layer-group,link,list-ul,minus,monitor,palette,pen,play,plus,save,question-circle,search,search-minus,search-plus,share-alt,signin,sitemap,signout,sort-amount-down,star,sync,table,tag-alt,times,trash-alt,user,users-alt}.svg',
   { query: '?raw', import: 'default', eager: true }
 );
 

@@ -1,0 +1,68 @@
+/** Texts of the home page, English and Korean. */
+import { localTexts } from '../ui';
+
+const english = {
+  title: 'Home',
+  watchingCluster: 'Watching cluster {name}',
+  watchingConfig: 'Watching the jobs of {name}',
+  watchingMachine: 'Watching this machine, {name}',
+  up: 'Targets up',
+  down: 'Targets down',
+  series: 'Active series',
+  rate: 'Samples per second',
+  noData: 'No sample has arrived in the last five minutes. The first one appears about a scrape interval after the start.',
+  noDataHint: 'If it stays so, the collector is not running or cannot reach the remote-write URL below.',
+  queryFailed: 'The workspace cannot be queried: {reason}',
+  workspace: 'Workspace',
+  workspaceId: 'Workspace ID',
+  region: 'Region',
+  account: 'Account',
+  remoteWrite: 'Remote-write URL',
+  query: 'Query URL',
+  endpoint: 'Prometheus endpoint',
+  boards: 'Dashboards',
+  allBoards: 'All dashboards',
+  next: 'Next steps',
+  nextCli: 'Ask with the AWS CLI',
+  nextCliText: 'The keys are in the file `credentials` of the data directory; `mangru up` prints the export lines.',
+  nextCollector: 'Send metrics from another collector',
+  nextCollectorText: 'Prometheus, ADOT or any OpenTelemetry collector writes to the workspace with SigV4, as it does to Amazon Managed Service for Prometheus.',
+  nextQuery: 'Query with curl',
+  nextQueryText: 'The query API is Prometheus\' own, signed for the service `aps`.',
+  downList: 'Down: {list}',
+};
+
+export type HomeKey = keyof typeof english;
+
+const korean: Record<HomeKey, string> = {
+  title: '홈',
+  watchingCluster: '클러스터 {name} 관찰 중',
+  watchingConfig: '{name}의 작업 관찰 중',
+  watchingMachine: '이 컴퓨터({name}) 관찰 중',
+  up: '정상 대상',
+  down: '중단된 대상',
+  series: '활성 시계열',
+  rate: '초당 샘플',
+  noData: '최근 5분 동안 도착한 샘플이 없습니다. 첫 샘플은 시작 후 한 번의 수집 간격이 지나면 나타납니다.',
+  noDataHint: '계속 그렇다면 수집기가 실행되지 않거나 아래 원격 쓰기 URL에 연결하지 못하는 것입니다.',
+  queryFailed: '작업 공간을 조회할 수 없습니다: {reason}',
+  workspace: '작업 공간',
+  workspaceId: '작업 공간 ID',
+  region: '리전',
+  account: '계정',
+  remoteWrite: '원격 쓰기 URL',
+  query: '쿼리 URL',
+  endpoint: 'Prometheus 엔드포인트',
+  boards: '대시보드',
+  allBoards: '모든 대시보드',
+  next: '다음 단계',
+  nextCli: 'AWS CLI로 조회하기',
+  nextCliText: '키는 데이터 디렉터리의 `credentials` 파일에 있으며, `mangru up`이 export 명령을 출력합니다.',
+  nextCollector: '다른 수집기에서 메트릭 보내기',
+  nextCollectorText: 'Prometheus, ADOT 또는 OpenTelemetry 수집기는 Amazon Managed Service for Prometheus에 쓰듯이 SigV4로 이 작업 공간에 씁니다.',
+  nextQuery: 'curl로 쿼리하기',
+  nextQueryText: '쿼리 API는 Prometheus의 것과 같으며 서비스 `aps`로 서명합니다.',
+  downList: '중단: {list}',
+};
+
+export const useHomeTexts = localTexts(english, korean);
