@@ -164,7 +164,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
   below: css({ padding: theme.spacing(1, 0) }),
   options: css({
     width: 380, '& *': { boxSizing: 'border-box' }, display: 'flex', flexDirection: 'column', gap: theme.spacing(1), padding: theme.spacing(1.5), background: theme.colors.background.primary, border: `1px solid ${theme.colors.border.weak}`,
-    borderRadius: theme.shape.radius.default, [theme.breakpoints.down('lg')]: { width: '100%' },
+    borderRadius: theme.shape.radius.default, maxHeight: 'calc(100vh - 110px)', overflowY: 'auto', [theme.breakpoints.down('lg')]: { width: '100%', maxHeight: 'none' },
   }),
   group: css({ borderTop: `1px solid ${theme.colors.border.weak}`, paddingTop: theme.spacing(1), '& > summary': { cursor: 'pointer', fontWeight: theme.typography.fontWeightMedium, marginBottom: theme.spacing(1) } }),
   query: css({ border: `1px solid ${theme.colors.border.weak}`, borderRadius: theme.shape.radius.default, padding: theme.spacing(1), margin: theme.spacing(1, 0), '& legend': { fontSize: theme.typography.body.fontSize, margin: 0, width: 'auto' } }),
