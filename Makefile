@@ -49,6 +49,7 @@ check: web/node_modules/.package-lock.json ## format, vet, lint, import rules, a
 
 unit: ## Go unit tests
 	$(GO) test ./cmd/... ./internal/... ./deploy/... ./test/cluster/... ./test/bench/... ./test/differential/... ./test/fault/... ./web
+	cd third_party/aws-sdk-go && $(GO) test ./...
 
 race: ## Go unit tests under the race detector, but for the longest lists of inputs
 	CGO_ENABLED=1 $(GO) test -race -short ./internal/... ./test/cluster/...

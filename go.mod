@@ -222,7 +222,6 @@ require (
 	github.com/ionos-cloud/sdk-go/v6 v6.3.11 // indirect
 	github.com/jessevdk/go-flags v1.6.1 // indirect
 	github.com/jinzhu/inflection v1.0.0 // indirect
-	github.com/jmespath/go-jmespath v0.4.0 // indirect
 	github.com/jonboulle/clockwork v0.5.0 // indirect
 	github.com/jpillora/backoff v1.0.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
@@ -366,3 +365,9 @@ require (
 // The version that modernc.org/sqlite names (for its tests only) is not
 // served by every module proxy.
 replace github.com/google/pprof => github.com/google/pprof v0.0.0-20260906184651-6331bc6350fe
+
+// Only its signer is used, by Outscale's discovery; see there.
+replace github.com/aws/aws-sdk-go => ./third_party/aws-sdk-go
+
+// From v1.50 on it builds the schemas of all its operations at every start, 0.8 MB for good.
+replace github.com/aws/aws-sdk-go-v2/service/lightsail => github.com/aws/aws-sdk-go-v2/service/lightsail v1.49.1

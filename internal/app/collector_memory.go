@@ -18,9 +18,6 @@ import (
 // see memory.Pace.
 const spareHeap = 3 << 20
 
-// idleHeap is how much of the heap may be free and not given back.
-const idleHeap = 3 << 20
-
 // pressure knows whether the heap is above the bounds that a memory_limiter set.
 type pressure struct {
 	mu         sync.Mutex
@@ -111,13 +108,7 @@ func boundQueue(cfg *otelconf.Config, limit int64) {
 func keepSmall(ctx context.Context, log *slog.Logger) {
 	go memory.Pace(ctx, spareHeap)
 	go memory.Processors(ctx)
-	go forgetProgram(ctx, log)
-	// What a burst took would otherwise come back very slowly.
-	for wait := 10 * time.Second; pause(ctx, wait); wait = time.Minute {
-		if memory.Idle() > idleHeap {
-			debug.FreeOSMemory()
-		}
-	}
+	forgetProgram(ctx, log)
 }
 
 // forgetProgram gives back the pages of the program that only starting up needed:

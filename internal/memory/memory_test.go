@@ -41,7 +41,7 @@ func TestPercent(t *testing.T) {
 	for _, c := range []struct {
 		live int64
 		want int
-	}{{0, 100}, {10 << 20, 88}, {80 << 20, 18}, {1 << 30, 9}} {
+	}{{0, 50}, {10 << 20, 50}, {80 << 20, 18}, {1 << 30, 9}} {
 		if got := percent(c.live, 8<<20, 1); got != c.want {
 			t.Errorf("%d live: %d, want %d", c.live, got, c.want)
 		}

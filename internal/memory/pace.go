@@ -10,30 +10,43 @@ import (
 // Bounds of the garbage collector's target percentage.
 const (
 	leastPercent = 8
-	mostPercent  = 100
+	mostPercent  = 50
+	usualPercent = 100
 )
 
-// How often the percentage is set: from while the heap grows to when it doesn't.
+// How often the heap is looked at: from while it grows to when it doesn't.
 const (
 	quickPace = 125 * time.Millisecond
-	slowPace  = 5 * time.Second
+	slowPace  = time.Second
 )
 
-// Pace sets the garbage collector's target percentage again and again, until
-// ctx ends, so that the heap grows by spare bytes, and a twelfth of what is live,
-// before the next collection. The usual rule lets it double, which a process
-// that allocates little per second pays for with memory that it never needs.
-// One that allocates much, as with thousands of connections, would collect all
-// the time: where that takes a good part of the process' own time, the heap may
-// grow by more.
+// idlePace is how soon after a collection another one may come only to give
+// memory back.
+const idlePace = time.Minute
+
+// Pace collects garbage whenever the heap has grown by spare bytes and a twelfth
+// of what is live, and gives what that frees back to the system, until ctx ends.
+// The usual rule lets the heap double and keeps most of that, which a process
+// that allocates little per second pays for with memory that it never needs;
+// taking pages anew costs it far less than the collection itself. One that
+// allocates much, as with thousands of connections, would collect all the time:
+// where that takes a good part of the process' own time, the heap may grow by
+// more. The runtime's own collections come at twice the growth, should the heap
+// grow faster than it is looked at.
 func Pace(ctx context.Context, spare int64) {
 	var effort effort
 	current, wait := 0, quickPace
+	collected := time.Now()
 	for {
 		cycles, scanned := collections()
-		p := percent(int64(liveHeap()), spare, effort.factor(cycles, scanned, processTime()))
+		live := int64(liveHeap())
+		p := percent(live, spare, effort.factor(cycles, scanned, processTime()))
 		if p != current {
-			debug.SetGCPercent(p)
+			debug.SetGCPercent(2 * p)
+		}
+		if Heap()-live > live*int64(p)/100 || Idle() > spare && time.Since(collected) > idlePace {
+			debug.FreeOSMemory()
+			collected = time.Now()
 		}
 		// A heap that grows, as at the start, is followed closely: what it is
 		// allowed then is what the process keeps for long.
@@ -43,7 +56,7 @@ func Pace(ctx context.Context, spare int64) {
 		current = p
 		select {
 		case <-ctx.Done():
-			debug.SetGCPercent(mostPercent)
+			debug.SetGCPercent(usualPercent)
 			return
 		case <-time.After(wait):
 		}
@@ -106,7 +119,7 @@ func liveHeap() uint64 {
 // collections returns how many there have been, and the bytes that one has to
 // look at: parts of the heap that hold pointers, stacks and globals.
 func collections() (cycles, scanned uint64) {
-	s := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}, {Name: "/gc/scan/total:bytes"}}
+	s := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/scan/total:bytes"}}
 	metrics.Read(s)
 	return s[0].Value.Uint64(), s[1].Value.Uint64()
 }
