@@ -58,6 +58,9 @@ async function handle(req: IncomingMessage, res: ServerResponse, fake: FakeServe
   const body = await read(req);
   const form = new URLSearchParams(body);
   fake.requests.push({ method: req.method ?? '', path: url.pathname, query: form.get('query') ?? url.search, csrf: String(req.headers['x-csrf-token'] ?? '') });
+  if (url.pathname === '/api/people/outside') {
+    return json(res, 200, []);
+  }
   if (url.pathname === '/api/login/link') {
     const ok = (JSON.parse(body) as { token?: string }).token === TOKEN;
     return ok ? json(res, 200, {}, { 'Set-Cookie': `${COOKIE}; Path=/; HttpOnly; SameSite=Strict` }) : json(res, 401, { message: 'the link has expired or was used' });
