@@ -16,7 +16,7 @@ export GOFLAGS     := -trimpath
 
 IMAGE    ?= mangru:$(VERSION)
 
-.PHONY: help deps build image run check test unit race fuzz bench bench-collector web-test conformance e2e cluster cluster-down clean
+.PHONY: help deps build image run check test unit race fuzz bench bench-collector bench-server web-test conformance e2e cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,12 +60,16 @@ fuzz: ## every fuzz test for some inputs (FUZZTIME=2000x each; or a time: 5m)
 bench: ## Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
+bench-server: ## what servers cost, beside Prometheus and VictoriaMetrics (BENCH_ARGS="--length 3h --speed 9")
+	$(GO) run ./test/bench/server ingest $(BENCH_ARGS)
+
 bench-collector: ## what collectors cost, beside vmagent, Prometheus and the OpenTelemetry Collector (BENCH_ARGS="cost --only mangru,vmagent")
 	$(GO) run ./test/bench/collector $(BENCH_ARGS)
 
 conformance: build ## suites by which others judge: remote-write senders and receivers of the Prometheus project, AWS' SDK and CLI, Grafana's client
 	cd test/conformance && $(GO) test -count=1 ./...
 	cd test/conformance/receiver && $(GO) test -count=1 ./...
+	cd test/conformance/clients && $(GO) test -count=1 ./...
 	cd test/conformance-aws && $(GO) test -count=1 ./...
 	cd test/conformance-grafana && $(GO) test -count=1 ./...
 

@@ -29,6 +29,7 @@ const nodes = 2
 func TestCluster(t *testing.T) {
 	k := startCluster(t)
 	t.Run("zero configuration, from outside", func(t *testing.T) { zeroConfig(t, k) })
+	t.Run("a scraper of the server", func(t *testing.T) { scraper(t, k) })
 	t.Run("the workshop's configuration, in a pod", func(t *testing.T) { workshop(t, k) })
 	t.Run("the workshop's configuration, in replicas that come and go", func(t *testing.T) { replicas(t, k) })
 	t.Run("targets handed out to other collectors", func(t *testing.T) { allocation(t, k) })

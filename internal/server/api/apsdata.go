@@ -35,6 +35,7 @@ func (a *aps) data() []Route {
 		out = append(out, r)
 	}
 	write("RemoteWrite", "/remote_write", a.cfg.Write)
+	write("RemoteWrite", "/write", a.cfg.Write) // where Prometheus itself takes it, and promtool sends it
 	add(rateQuery, "QueryMetrics", "QueryMetrics", "/query", "GET", "POST")
 	add(rateQuery, "QueryMetrics", "QueryMetrics", "/query_range", "GET", "POST")
 	add(rateSeries, "GetLabels", "GetLabels", "/labels", "GET", "POST")

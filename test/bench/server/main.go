@@ -1,8 +1,8 @@
 //go:build linux
 
 // Command server measures what queries cost on our engine and on Prometheus', on
-// the same blocks and in the same process, and compares the answers. README.md
-// says how to use it.
+// the same blocks and in the same process, and compares the answers. "server ingest"
+// measures whole servers. README.md says how to use it.
 package main
 
 import (
@@ -40,7 +40,11 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
+	run, args := run, os.Args[1:]
+	if len(args) > 0 && args[0] == "ingest" {
+		run, args = runIngest, args[1:]
+	}
+	err := run(ctx, args)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "server:", err)

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,16 +19,18 @@ import (
 // go.mod and go.sum.
 type program struct {
 	module string // directory under peers
+	name   string // of the program, if not the module's
 	pkg    string
 	// cgo: vmagent's releases for Linux use the C zstd, which is faster.
 	cgo bool
 }
 
 var programs = map[string]program{
-	VMAgent:    {module: "vmagent", pkg: "github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent", cgo: true},
-	VMAgentOwn: {module: "vmagent", pkg: "github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent", cgo: true},
-	Prometheus: {module: "prometheus", pkg: "github.com/prometheus/prometheus/cmd/prometheus"},
-	OTelCol:    {module: "otelcol", pkg: "."},
+	VMAgent:         {module: "vmagent", pkg: "github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent", cgo: true},
+	VMAgentOwn:      {module: "vmagent", pkg: "github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent", cgo: true},
+	Prometheus:      {module: "prometheus", pkg: "github.com/prometheus/prometheus/cmd/prometheus"},
+	OTelCol:         {module: "otelcol", pkg: "."},
+	VictoriaMetrics: {module: "vmagent", name: VictoriaMetrics, pkg: "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics", cgo: true},
 }
 
 // Builder builds collectors that are not there yet.
@@ -67,7 +70,7 @@ func (b Builder) Build(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("unknown collector %q (there are %v)", name, Names())
 	}
 	if b.Have != "" {
-		if have := filepath.Join(b.Have, p.module); exists(have) {
+		if have := filepath.Join(b.Have, cmp.Or(p.name, p.module)); exists(have) {
 			return filepath.Abs(have)
 		}
 	}
@@ -76,16 +79,16 @@ func (b Builder) Build(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(b.Cache, p.module+"-"+digest)
+	out := filepath.Join(b.Cache, cmp.Or(p.name, p.module)+"-"+digest)
 	if exists(out) {
 		return out, nil
 	}
 	began := time.Now()
-	b.Log.Info("building "+p.module+", once; this takes minutes", "into", out)
+	b.Log.Info("building "+cmp.Or(p.name, p.module)+", once; this takes minutes", "into", out)
 	if err := b.run(ctx, dir, out, p.pkg, p.cgo); err != nil {
 		return "", err
 	}
-	b.Log.Info("built "+p.module, "after", time.Since(began).Round(time.Second))
+	b.Log.Info("built "+cmp.Or(p.name, p.module), "after", time.Since(began).Round(time.Second))
 	return out, nil
 }
 

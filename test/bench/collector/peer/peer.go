@@ -21,6 +21,9 @@ const (
 	OTelCol    = "otelcol"
 )
 
+// VictoriaMetrics is a server that is compared; the vmagent's module has it.
+const VictoriaMetrics = "victoria-metrics"
+
 // Names lists all collectors.
 func Names() []string { return []string{Mangru, VMAgent, VMAgentOwn, Prometheus, OTelCol} }
 
