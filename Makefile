@@ -41,8 +41,9 @@ run: build ## build, then watch this machine or your cluster: bin/mangru up
 	$(BIN) up
 
 check: web/node_modules/.package-lock.json ## format, vet, lint, import rules, and the UI's lint and types
-	@test -z "$$(gofmt -l cmd internal deploy test web/*.go)" || { echo "not formatted (gofmt -w):"; gofmt -l cmd internal deploy test web/*.go; exit 1; }
+	@test -z "$$(gofmt -l cmd internal deploy test third_party web/*.go)" || { echo "not formatted (gofmt -w):"; gofmt -l cmd internal deploy test third_party web/*.go; exit 1; }
 	$(GO) mod tidy -diff
+	cd third_party/aws-sdk-go && $(GO) mod tidy -diff && $(GO) vet ./...
 	$(LINT) run ./...
 	$(GO) test ./internal
 	cd web && npm run --silent lint

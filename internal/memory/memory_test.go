@@ -103,8 +103,8 @@ func TestEffort(t *testing.T) {
 	if p, more := percent(300<<20, 4<<20, 1), percent(300<<20, 4<<20, 4); p != 9 || more != 36 {
 		t.Errorf("percentages %d and %d", p, more)
 	}
-	if c, s := collections(); s == 0 {
-		t.Errorf("%d collections, %d bytes", c, s)
+	if h := readHeap(); h.scanned == 0 {
+		t.Errorf("%d collections, %d bytes", h.cycles, h.scanned)
 	}
 	if processTime() <= 0 {
 		t.Error("no time used")

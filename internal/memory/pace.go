@@ -38,13 +38,12 @@ func Pace(ctx context.Context, spare int64) {
 	current, wait := 0, quickPace
 	collected := time.Now()
 	for {
-		cycles, scanned := collections()
-		live := int64(liveHeap())
-		p := percent(live, spare, effort.factor(cycles, scanned, processTime()))
+		h := readHeap()
+		p := percent(h.live, spare, effort.factor(h.cycles, h.scanned, processTime()))
 		if p != current {
 			debug.SetGCPercent(2 * p)
 		}
-		if Heap()-live > live*int64(p)/100 || Idle() > spare && time.Since(collected) > idlePace {
+		if h.objects-h.live > h.live*int64(p)/100 || h.idle > spare && time.Since(collected) > idlePace {
 			debug.FreeOSMemory()
 			collected = time.Now()
 		}
@@ -110,31 +109,28 @@ func (e *effort) factor(cycles, scanned uint64, used float64) float64 {
 	return e.now
 }
 
-func liveHeap() uint64 {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(s)
-	return s[0].Value.Uint64()
+// heap is the state of the heap, in bytes, and what collecting it means.
+type heap struct {
+	live    int64  // that the last collection found
+	objects int64  // in use, or not yet swept
+	idle    int64  // free, and not given back to the system
+	cycles  uint64 // collections since the start
+	scanned uint64 // that one has to look at: what holds pointers, stacks and globals
 }
 
-// collections returns how many there have been, and the bytes that one has to
-// look at: parts of the heap that hold pointers, stacks and globals.
-func collections() (cycles, scanned uint64) {
-	s := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/scan/total:bytes"}}
-	metrics.Read(s)
-	return s[0].Value.Uint64(), s[1].Value.Uint64()
+func readHeap() heap {
+	s := [...]metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: heapObjects}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/scan/total:bytes"}}
+	metrics.Read(s[:])
+	return heap{live: int64(s[0].Value.Uint64()), objects: int64(s[1].Value.Uint64()), idle: int64(s[2].Value.Uint64()),
+		cycles: s[3].Value.Uint64(), scanned: s[4].Value.Uint64()}
 }
 
-// Idle returns the bytes of the heap that hold nothing and have not been given back
-// to the system.
-func Idle() int64 {
-	s := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}}
-	metrics.Read(s)
-	return int64(s[0].Value.Uint64())
-}
+const heapObjects = "/memory/classes/heap/objects:bytes"
 
 // Heap returns the bytes of the heap that are in use or not yet swept.
 func Heap() int64 {
-	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	s := []metrics.Sample{{Name: heapObjects}}
 	metrics.Read(s)
 	return int64(s[0].Value.Uint64())
 }

@@ -27,8 +27,9 @@ func NewSigner(key *credentials.Credentials) *Signer {
 	return &Signer{key: key, signer: signer.NewSigner()}
 }
 
-// Sign adds the headers of a signature to r, and returns them. The body, which may
-// be nil, is read to its end for its hash and then set back, and becomes that of r.
+// Sign adds the headers of a signature to r, and returns all that r has then. The
+// body, which may be nil, is read to its end for its hash and then set back, and
+// becomes that of r.
 func (s *Signer) Sign(r *http.Request, body io.ReadSeeker, service, region string, at time.Time) (http.Header, error) {
 	hash := sha256.New()
 	if body != nil {
@@ -44,18 +45,9 @@ func (s *Signer) Sign(r *http.Request, body io.ReadSeeker, service, region strin
 		}
 		r.Body = io.NopCloser(body)
 	}
-	before, length := r.Header.Clone(), r.ContentLength
+	length := r.ContentLength
 	r.ContentLength = 0 // version 1 does not sign it
-	defer func() { r.ContentLength = length }()
 	err := s.signer.SignHTTP(context.Background(), s.key.Value(), r, hex.EncodeToString(hash.Sum(nil)), service, region, at)
-	if err != nil {
-		return nil, err
-	}
-	added := http.Header{}
-	for name, values := range r.Header {
-		if _, there := before[name]; !there {
-			added[name] = values
-		}
-	}
-	return added, nil
+	r.ContentLength = length
+	return r.Header, err
 }
