@@ -74,6 +74,22 @@ func TestConditionsBecomeQueries(t *testing.T) {
 	}
 }
 
+// TestExpressionsDoNotGrowWithoutEnd doubles a query twenty times.
+func TestExpressionsDoNotGrowWithoutEnd(t *testing.T) {
+	var list []string
+	for i := range 19 {
+		list = append(list, fmt.Sprintf(`{"type":"math","expression":"$%[1]c + $%[1]c"}`, 'A'+i))
+	}
+	r := rule(t, "T", list...)
+	require.NoError(t, r.Check())
+	_, err := r.Prometheus("F")
+	require.ErrorContains(t, err, "more than 65536 bytes")
+	many := strings.TrimSuffix(strings.Repeat(`{"evaluator":{"type":"gt","params":[1]},"query":{"params":["A"]},"reducer":{"type":"avg"}},`, 2000), ",")
+	r = rule(t, "B", `{"type":"classic_conditions","conditions":[`+many+`]}`)
+	_, err = r.Prometheus("F")
+	require.ErrorContains(t, err, "conditions: become a query of more than 65536 bytes")
+}
+
 func TestWhatHasNoCounterpartIsRefused(t *testing.T) {
 	for want, expressions := range map[string][]string{
 		`data[1].model.type: found "sql"`:                        {`{"type":"sql","expression":"x"}`},

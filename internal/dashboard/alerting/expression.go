@@ -52,6 +52,9 @@ type evaluator struct {
 	Params []float64 `json:"params"`
 }
 
+// maxQuery bounds what expressions that use each other several times grow to, in bytes.
+const maxQuery = 64 << 10
+
 // nodes are the queries and expressions of one rule, by their refId.
 type nodes struct {
 	queries     map[string]query
@@ -147,7 +150,6 @@ func seconds(d time.Duration) string { return strconv.FormatInt(max(int64(d.Seco
 func (n *nodes) value(ref string) (string, error) { return n.valueIn(ref, nil) }
 
 // valueIn is value for the nodes within, which lead to this one.
-
 func (n *nodes) valueIn(ref string, within []string) (string, error) {
 	if slices.Contains(within, ref) || len(within) > 20 {
 		return "", wrong("data", "the expressions %s lead in a circle", strings.Join(append(within, ref), " -> "))
@@ -257,7 +259,9 @@ func (n *nodes) math(e expression, within []string, compares bool) (string, erro
 			}
 			token = mathFunction[token]
 		}
-		out += token + " "
+		if out += token + " "; len(out) > maxQuery {
+			return "", wrong(e.field+".expression", "becomes a query of more than %d bytes", maxQuery)
+		}
 	}
 	if used == "" {
 		return "", wrong(e.field+".expression", "uses no query")
@@ -327,6 +331,9 @@ func (n *nodes) classic(e expression, ref string) (string, error) {
 			out = "(" + out + " or " + value + ")"
 		default:
 			out = "(" + out + " and " + value + ")"
+		}
+		if len(out) > maxQuery {
+			return "", wrong(e.field+".conditions", "become a query of more than %d bytes", maxQuery)
 		}
 	}
 	if out == "" {

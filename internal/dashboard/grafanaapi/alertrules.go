@@ -1,6 +1,7 @@
 package grafanaapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,16 +60,13 @@ func (a *api) rulesWhere(ctx context.Context, ws string, want func(*ruleRecord) 
 			out = append(out, r)
 		}
 	}
-	slices.SortFunc(out, func(x, y ruleRecord) int {
-		if n := strings.Compare(x.Rule.FolderUID+"/"+x.Rule.RuleGroup, y.Rule.FolderUID+"/"+y.Rule.RuleGroup); n != 0 {
-			return n
-		}
-		if n := x.Position - y.Position; n != 0 {
-			return n
-		}
-		return int(x.Rule.ID - y.Rule.ID)
-	})
+	slices.SortFunc(out, func(x, y ruleRecord) int { return cmp.Or(byPlace(x, y), cmp.Compare(x.Rule.ID, y.Rule.ID)) })
 	return out, nil
+}
+
+// byPlace orders rules by folder, group and position.
+func byPlace(x, y ruleRecord) int {
+	return cmp.Or(strings.Compare(x.Rule.FolderUID, y.Rule.FolderUID), strings.Compare(x.Rule.RuleGroup, y.Rule.RuleGroup), cmp.Compare(x.Position, y.Position))
 }
 
 // visibleRules are the rules of a path that the caller may see.
@@ -139,8 +137,7 @@ func (a *api) createAlertRule(c *call) (any, error) {
 	if err := c.body(&in); err != nil {
 		return nil, err
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	if in.UID == "" {
 		in.UID = records.NewUID()
 	} else if _, err := a.Store.Document(c.Context(), c.ws, records.KindAlertRule, in.UID); err == nil {
@@ -160,8 +157,7 @@ func (a *api) updateAlertRule(c *call) (any, error) {
 	if err := c.body(&in); err != nil {
 		return nil, err
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	old, err := a.ownRule(c)
 	if err != nil {
 		return nil, err
@@ -194,8 +190,7 @@ func noContent(c *call) (any, error) {
 }
 
 func (a *api) deleteAlertRule(c *call) (any, error) {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	old, err := a.ownRule(c)
 	var e *apiError
 	if errors.As(err, &e) && e.status == http.StatusNotFound {
@@ -251,13 +246,23 @@ func (a *api) putRuleGroup(c *call) (any, error) {
 	if in.Interval < 1 || in.Interval > 24*3600 {
 		return nil, fail(http.StatusBadRequest, fmt.Sprintf("interval: found %d, allowed are 1 to 86400 seconds", in.Interval))
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
-	old, err := a.groupRules(c)
+	defer a.changing(c)()
+	if err := a.mayRules(c, c.PathValue("uid")); err != nil {
+		return nil, err
+	}
+	var old []ruleRecord
+	elsewhere, uids := map[string]bool{}, map[string]bool{}
+	all, err := a.rulesWhere(c.Context(), c.ws, func(*ruleRecord) bool { return true })
 	if err != nil {
 		return nil, err
 	}
-	uids := map[string]bool{}
+	for _, r := range all {
+		if r.Rule.FolderUID == c.PathValue("uid") && r.Rule.RuleGroup == c.PathValue("group") {
+			old = append(old, r)
+		} else {
+			elsewhere[r.Rule.UID] = true
+		}
+	}
 	for i := range in.Rules {
 		r := &in.Rules[i]
 		r.FolderUID, r.RuleGroup = c.PathValue("uid"), c.PathValue("group")
@@ -268,16 +273,8 @@ func (a *api) putRuleGroup(c *call) (any, error) {
 			return nil, fail(http.StatusBadRequest, "rules: the uid "+r.UID+" is there twice")
 		}
 		uids[r.UID] = true
-		if d, err := a.Store.Document(c.Context(), c.ws, records.KindAlertRule, r.UID); err == nil {
-			was, err := readRule(d)
-			if err != nil {
-				return nil, err
-			}
-			if was.Rule.FolderUID != r.FolderUID || was.Rule.RuleGroup != r.RuleGroup {
-				return nil, fail(http.StatusConflict, "conflicting alert rule found: "+r.UID+" is in another group")
-			}
-		} else if !errors.Is(err, records.ErrNotFound) {
-			return nil, err
+		if elsewhere[r.UID] {
+			return nil, fail(http.StatusConflict, "conflicting alert rule found: "+r.UID+" is in another group")
 		}
 	}
 	if _, err := a.changeRules(c, c.PathValue("uid"), old, in.Rules, in.Interval); err != nil {
@@ -290,8 +287,7 @@ func (a *api) putRuleGroup(c *call) (any, error) {
 }
 
 func (a *api) deleteRuleGroup(c *call) (any, error) {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	old, err := a.groupRules(c)
 	if err == nil && len(old) == 0 {
 		err = fail(http.StatusNotFound, "rule group not found")
@@ -332,16 +328,40 @@ func (a *api) changeRules(c *call, folder string, old []ruleRecord, put []alerti
 		fresh = append(fresh, *r)
 		all = append(all, *r)
 	}
-	touched := map[[2]string]bool{}
-	for _, r := range slices.Concat(old, fresh) {
-		touched[[2]string{r.Rule.FolderUID, r.Source}] = true
+	// The new ones first: what refuses them has then taken nothing away.
+	var touched []namespaceOf
+	for _, r := range slices.Concat(fresh, old) {
+		if t := (namespaceOf{r.Rule.FolderUID, r.Source}); !slices.Contains(touched, t) {
+			touched = append(touched, t)
+		}
 	}
-	for t := range touched {
-		if err := a.publish(c, t[0], t[1], all); err != nil {
+	for i, t := range touched {
+		if err := a.publish(c, t, all); err != nil {
+			a.putBackRules(c, touched[:i])
 			return nil, err
 		}
 	}
-	return a.keepRules(c, gone, fresh)
+	out, err := a.keepRules(c, gone, fresh)
+	if err != nil {
+		a.putBackRules(c, touched)
+	}
+	return out, err
+}
+
+// putBackRules writes the rules that are kept into workspaces that others were
+// written into already.
+func (a *api) putBackRules(c *call, touched []namespaceOf) {
+	c, cancel := c.carriedOn()
+	defer cancel()
+	all, err := a.rulesWhere(c.Context(), c.ws, func(*ruleRecord) bool { return true })
+	for _, t := range touched {
+		if err == nil {
+			err = a.publish(c, t, all)
+		}
+	}
+	if err != nil {
+		a.log.Error("a workspace evaluates other alert rules than those that are kept, until the next change of its rules", "workspace", c.ws, "err", err)
+	}
 }
 
 // newRule checks a rule and finds its place in its group.
@@ -398,15 +418,27 @@ func (a *api) keepRules(c *call, gone map[string]bool, fresh []ruleRecord) ([]al
 	return out, nil
 }
 
-// publish writes the rules of a folder that query a data source into its workspace.
-func (a *api) publish(c *call, folder, source string, all []ruleRecord) error {
-	d, err := a.Store.DataSource(c.Context(), c.ws, source)
+// namespaceOf is which rules are one namespace of a workspace: those of a folder
+// that query a data source.
+type namespaceOf struct{ folder, source string }
+
+// publish writes a namespace into the workspace of its data source.
+func (a *api) publish(c *call, of namespaceOf, all []ruleRecord) error {
+	d, err := a.Store.DataSource(c.Context(), c.ws, of.source)
+	if errors.Is(err, records.ErrDataSourceNotFound) {
+		return fail(http.StatusBadRequest, fmt.Sprintf("datasourceUid: there is no data source %q", of.source))
+	}
 	if err != nil {
-		return fail(http.StatusBadRequest, fmt.Sprintf("datasourceUid: there is no data source %q", source))
+		return err
+	}
+	if err := a.Sources.Managed(d); err != nil {
+		return fail(http.StatusBadRequest, err.Error())
 	}
 	var groups []alerting.Group
-	for _, r := range sortedRules(all) {
-		if r.Rule.FolderUID != folder || r.Source != source {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, byPlace)
+	for _, r := range all {
+		if (namespaceOf{r.Rule.FolderUID, r.Source}) != of {
 			continue
 		}
 		if n := len(groups); n == 0 || groups[n-1].Name != r.Rule.RuleGroup {
@@ -415,27 +447,16 @@ func (a *api) publish(c *call, folder, source string, all []ruleRecord) error {
 		g := &groups[len(groups)-1]
 		g.Rules = append(g.Rules, r.Rule)
 	}
-	title := folder
-	if f := c.rights.Folder(folder); f != nil {
+	title := of.folder
+	if f := c.rights.Folder(of.folder); f != nil {
 		title = f.Title
 	}
 	file, err := alerting.RulesFile(groups, title)
 	if err != nil {
 		return badAlerting(err)
 	}
-	name := namespace(c.ws, folder, source)
+	name := of.name(c.ws)
 	return a.write(c.Context(), d, "rulegroupsnamespaces/"+name, name, file)
-}
-
-func sortedRules(list []ruleRecord) []ruleRecord {
-	out := slices.Clone(list)
-	slices.SortStableFunc(out, func(x, y ruleRecord) int {
-		if n := strings.Compare(x.Rule.RuleGroup, y.Rule.RuleGroup); n != 0 {
-			return n
-		}
-		return x.Position - y.Position
-	})
-	return out
 }
 
 // folderRules lists the rules of a folder and of those inside it.
@@ -452,8 +473,7 @@ func (a *api) folderRules(c *call, folder string) ([]ruleRecord, error) {
 // dropFolderRules takes the rules of a folder away before it goes; without force
 // there may be none.
 func (a *api) dropFolderRules(c *call, folder string, force bool) error {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	list, err := a.folderRules(c, folder)
 	if err != nil || len(list) == 0 {
 		return err
@@ -468,8 +488,7 @@ func (a *api) dropFolderRules(c *call, folder string, force bool) error {
 
 // republish writes the rules of a folder again.
 func (a *api) republish(c *call, folder string) error {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	all, err := a.rulesWhere(c.Context(), c.ws, func(r *ruleRecord) bool { return r.Rule.FolderUID == folder })
 	if err != nil {
 		return err
@@ -478,7 +497,7 @@ func (a *api) republish(c *call, folder string) error {
 	for _, r := range all {
 		if !done[r.Source] {
 			done[r.Source] = true
-			if err := a.publish(c, folder, r.Source, all); err != nil {
+			if err := a.publish(c, namespaceOf{folder, r.Source}, all); err != nil {
 				return err
 			}
 		}

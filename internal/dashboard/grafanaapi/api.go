@@ -51,8 +51,8 @@ type Sources interface {
 	// Manage calls the control plane of the workspace that a data source queries:
 	// a method, a path below the workspace, a body in JSON.
 	Manage(ctx context.Context, d *records.DataSource, method, path string, body []byte) (status int, answer []byte, err error)
-	// Managed reports whether Manage could reach a workspace.
-	Managed(d *records.DataSource) bool
+	// Managed says why a data source is no workspace that Manage reaches; nil where it is.
+	Managed(d *records.DataSource) error
 	// Query calls the Prometheus API of a data source: op is query or
 	// query_range. It returns the status and the whole answer.
 	Query(ctx context.Context, d *records.DataSource, op string, form map[string]string) (status int, body []byte, err error)
@@ -91,9 +91,8 @@ type Config struct {
 
 type api struct {
 	Config
-	log      *slog.Logger
-	alerting sync.Mutex // held while provisioned alerting changes
-
+	log       *slog.Logger
+	alerting  sync.Map // of *sync.Mutex by dashboard workspace, held while its provisioned alerting changes
 	rendering renderKeys
 }
 
@@ -103,8 +102,8 @@ type call struct {
 	w      http.ResponseWriter
 	caller caller.Caller
 	ws     string
-	rights *records.Access // read when first asked for
-	uses   map[string][]*records.Board
+	rights *records.Access             // read when first asked for
+	uses   map[string][]*records.Board // of library panels, read when first asked for
 	api    *api
 }
 

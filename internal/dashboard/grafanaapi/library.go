@@ -85,9 +85,6 @@ func (a *api) visibleElements(c *call) ([]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.uses, err = a.usesOfElements(c); err != nil {
-		return nil, err
-	}
 	out := []map[string]any{}
 	for _, d := range list {
 		if rights.FolderLevel(c.caller, d.Owner) < records.View {
@@ -274,7 +271,7 @@ func (a *api) usesOfElements(c *call) (map[string][]*records.Board, error) {
 	}
 	out := map[string][]*records.Board{}
 	for _, b := range boards {
-		for uid := range elementsIn(b.Data, map[string]bool{}) {
+		for uid := range elementsIn(b.Data, panelLevels, map[string]bool{}) {
 			out[uid] = append(out[uid], b)
 		}
 	}
@@ -282,7 +279,7 @@ func (a *api) usesOfElements(c *call) (map[string][]*records.Board, error) {
 }
 
 // elementsIn notes the library panels of a board or of a row.
-func elementsIn(data json.RawMessage, found map[string]bool) map[string]bool {
+func elementsIn(data json.RawMessage, levels int, found map[string]bool) map[string]bool {
 	var p struct {
 		LibraryPanel struct {
 			UID string `json:"uid"`
@@ -296,7 +293,9 @@ func elementsIn(data json.RawMessage, found map[string]bool) map[string]bool {
 		found[p.LibraryPanel.UID] = true
 	}
 	for _, inner := range p.Panels {
-		elementsIn(inner, found)
+		if levels > 0 {
+			elementsIn(inner, levels-1, found)
+		}
 	}
 	return found
 }

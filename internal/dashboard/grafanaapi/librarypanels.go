@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/mangru/mangru/internal/dashboard/records"
 )
@@ -14,9 +16,13 @@ import (
 // library's.
 var ownOfPanel = []string{"id", "gridPos", "libraryPanel", "repeat", "repeatDirection", "maxPerRow", "scopedVars"}
 
+// panelLevels are the levels of panels of a board: its own, and those inside rows.
+// Deeper ones are nobody's, and reading them once a level would take for ever.
+const panelLevels = 2
+
 // eachLibraryPanel rewrites the library panels of a board, those inside rows too.
 // Without any the board stays byte for byte what it was.
-func eachLibraryPanel(data json.RawMessage, change func(uid string, panel map[string]json.RawMessage) error) (json.RawMessage, error) {
+func eachLibraryPanel(data json.RawMessage, levels int, change func(uid string, panel map[string]json.RawMessage) error) (json.RawMessage, error) {
 	if !bytes.Contains(data, []byte(`"libraryPanel"`)) {
 		return data, nil
 	}
@@ -34,10 +40,10 @@ func eachLibraryPanel(data json.RawMessage, change func(uid string, panel map[st
 		}
 	}
 	var panels []json.RawMessage
-	if json.Unmarshal(fields["panels"], &panels) == nil && panels != nil {
+	if levels > 0 && json.Unmarshal(fields["panels"], &panels) == nil && panels != nil {
 		for i := range panels {
 			var err error
-			if panels[i], err = eachLibraryPanel(panels[i], change); err != nil {
+			if panels[i], err = eachLibraryPanel(panels[i], levels-1, change); err != nil {
 				return nil, err
 			}
 		}
@@ -71,15 +77,13 @@ func (a *api) modelOf(c *call, uid string) (map[string]json.RawMessage, *records
 // withLibraryPanels fills in what the library panels of a board show. Who may see
 // a board sees its library panels. One that is gone stays as it is in the board.
 func (a *api) withLibraryPanels(c *call, data json.RawMessage) (json.RawMessage, error) {
-	return eachLibraryPanel(data, func(uid string, panel map[string]json.RawMessage) error {
+	return eachLibraryPanel(data, panelLevels, func(uid string, panel map[string]json.RawMessage) error {
 		model, d, err := a.modelOf(c, uid)
 		if err != nil || model == nil {
 			return err
 		}
 		keepOnly(panel, ownOfPanel)
-		for name, v := range model {
-			panel[name] = v
-		}
+		maps.Copy(panel, model)
 		panel["libraryPanel"] = jsonText(map[string]any{"uid": d.UID, "name": d.Name, "version": d.Version})
 		return nil
 	})
@@ -89,7 +93,7 @@ func (a *api) withLibraryPanels(c *call, data json.RawMessage) (json.RawMessage,
 // so that there is one copy of it. Somebody who edited it in the board is told:
 // it would be lost.
 func (a *api) withoutLibraryPanels(c *call, data json.RawMessage) (json.RawMessage, error) {
-	return eachLibraryPanel(data, func(uid string, panel map[string]json.RawMessage) error {
+	return eachLibraryPanel(data, panelLevels, func(uid string, panel map[string]json.RawMessage) error {
 		model, d, err := a.modelOf(c, uid)
 		if err != nil || model == nil {
 			return err
@@ -105,15 +109,7 @@ func (a *api) withoutLibraryPanels(c *call, data json.RawMessage) (json.RawMessa
 }
 
 func keepOnly(panel map[string]json.RawMessage, names []string) {
-	for name := range panel {
-		keep := false
-		for _, n := range names {
-			keep = keep || n == name
-		}
-		if !keep {
-			delete(panel, name)
-		}
-	}
+	maps.DeleteFunc(panel, func(name string, _ json.RawMessage) bool { return !slices.Contains(names, name) })
 }
 
 // differs compares what a panel shows, but for what editors add by themselves.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mangru/mangru/internal/dashboard/alerting"
@@ -138,10 +139,26 @@ func refusedBy(d *records.DataSource, status int, text []byte) error {
 	}
 }
 
-// namespace is the name of the rule groups of a folder that query a data source.
-func namespace(ws, folder, source string) string {
-	return "grafana." + strings.NewReplacer("/", "-", " ", "-").Replace(ws) + "." + folder + "." + source
+// changing waits until no other request changes the alerting of the workspace and
+// returns what ends the change. Others' workspaces go on: a change lasts as long as
+// the control planes that it speaks with.
+func (a *api) changing(c *call) (done func()) {
+	v, _ := a.alerting.LoadOrStore(c.ws, &sync.Mutex{})
+	m := v.(*sync.Mutex)
+	m.Lock()
+	return m.Unlock
 }
+
+// carriedOn is a call that goes on when its caller is gone, for a while.
+func (c *call) carriedOn() (*call, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), settleFor)
+	on := *c
+	on.Request = c.WithContext(ctx)
+	return &on, cancel
+}
+
+// name is what a namespace is called in its workspace.
+func (n namespaceOf) name(ws string) string { return "grafana." + ws + "." + n.folder + "." + n.source }
 
 // ruleRecord is a rule as it is kept.
 type ruleRecord struct {

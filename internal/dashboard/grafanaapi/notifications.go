@@ -90,8 +90,10 @@ func (a *api) readNotification(n *alerting.Notifications, d *records.Document) e
 	}
 }
 
-// tell writes the definition of every alert manager that is told from here.
-func (a *api) tell(c *call, n *alerting.Notifications) error {
+// tell writes the definition of every alert manager that is told from here, and
+// then keeps what has changed. Where that or one of them refuses, those before get
+// back what they had.
+func (a *api) tell(c *call, n *alerting.Notifications, keep func() error) error {
 	text, err := n.Definition(c.ws)
 	if err != nil {
 		return badAlerting(err)
@@ -103,7 +105,8 @@ func (a *api) tell(c *call, n *alerting.Notifications) error {
 	if len(list) == 0 {
 		return fail(http.StatusBadRequest, "there is no alert manager to tell: no data source of this workspace is a workspace of Managed Prometheus")
 	}
-	for _, d := range list {
+	had := make([][]byte, len(list))
+	for i, d := range list {
 		old, err := a.read(c.Context(), d, definitionPath)
 		if err != nil {
 			return err
@@ -114,14 +117,30 @@ func (a *api) tell(c *call, n *alerting.Notifications) error {
 			} else if owner != c.ws {
 				return fail(http.StatusConflict, fmt.Sprintf("the alert manager behind data source %s is told by dashboard workspace %s", d.Name, owner))
 			}
+			had[i] = old.Data
 		}
 	}
-	for _, d := range list {
+	for i, d := range list {
 		if err := a.write(c.Context(), d, definitionPath, "", text); err != nil {
+			a.putBackDefinitions(c, list[:i], had)
 			return err
 		}
 	}
+	if err := keep(); err != nil {
+		a.putBackDefinitions(c, list, had)
+		return err
+	}
 	return nil
+}
+
+func (a *api) putBackDefinitions(c *call, list []*records.DataSource, had [][]byte) {
+	c, cancel := c.carriedOn()
+	defer cancel()
+	for i, d := range list {
+		if err := a.write(c.Context(), d, definitionPath, "", had[i]); err != nil {
+			a.log.Error("an alert manager has another definition than the one that is kept, until the next change", "workspace", c.ws, "source", d.Name, "err", err)
+		}
+	}
 }
 
 // alertManagers are the data sources whose workspaces' alert managers are told
@@ -150,7 +169,7 @@ func (a *api) alertManagers(c *call) ([]*records.DataSource, error) {
 	for _, d := range sources {
 		address := strings.TrimSuffix(d.URL, "/")
 		used := slices.ContainsFunc(rules, func(r ruleRecord) bool { return r.Source == d.UID })
-		if seen[address] || !a.Sources.Managed(d) || len(out) > 0 && !used {
+		if seen[address] || a.Sources.Managed(d) != nil || len(out) > 0 && !used {
 			continue
 		}
 		seen[address] = true
@@ -161,21 +180,17 @@ func (a *api) alertManagers(c *call) ([]*records.DataSource, error) {
 
 // keepNotification tells the alert managers of n and keeps d.
 func (a *api) keepNotification(c *call, n *alerting.Notifications, d *records.Document) error {
-	if err := a.tell(c, n); err != nil {
-		return err
-	}
-	return a.Store.PutDocument(c.Context(), d)
+	return a.tell(c, n, func() error { return a.Store.PutDocument(c.Context(), d) })
 }
 
 func (a *api) dropNotification(c *call, n *alerting.Notifications, kind, uid string) error {
-	if err := a.tell(c, n); err != nil {
+	return a.tell(c, n, func() error {
+		err := a.Store.DeleteDocument(c.Context(), c.ws, kind, uid)
+		if errors.Is(err, records.ErrNotFound) {
+			return nil
+		}
 		return err
-	}
-	err := a.Store.DeleteDocument(c.Context(), c.ws, kind, uid)
-	if errors.Is(err, records.ErrNotFound) {
-		return nil
-	}
-	return err
+	})
 }
 
 // contactBody is a contact point without its secrets.
@@ -212,8 +227,7 @@ func (a *api) createContact(c *call) (any, error) {
 	if err := c.body(&in); err != nil {
 		return nil, err
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err
@@ -237,14 +251,13 @@ func (a *api) saveContact(c *call, n *alerting.Notifications, in alerting.Contac
 	if err := in.Check(); err != nil {
 		return body, badAlerting(err)
 	}
-	if err := a.tell(c, n); err != nil {
-		return body, err
-	}
-	err = in.EachSecret(func(name, plain string) (string, error) { return a.Store.Seal(plain, c.ws+"/"+in.UID+"/"+name), nil })
-	if err != nil {
-		return body, err
-	}
-	return body, a.Store.PutDocument(c.Context(), &records.Document{WorkspaceID: c.ws, Kind: records.KindContactPoint, UID: in.UID, Name: in.Name, Data: jsonText(in)})
+	return body, a.tell(c, n, func() error {
+		err := in.EachSecret(func(name, plain string) (string, error) { return a.Store.Seal(plain, c.ws+"/"+in.UID+"/"+name), nil })
+		if err != nil {
+			return err
+		}
+		return a.Store.PutDocument(c.Context(), &records.Document{WorkspaceID: c.ws, Kind: records.KindContactPoint, UID: in.UID, Name: in.Name, Data: jsonText(in)})
+	})
 }
 
 var errContactNotFound = fail(http.StatusNotFound, "contact point not found")
@@ -254,8 +267,7 @@ func (a *api) updateContact(c *call) (any, error) {
 	if err := c.body(&in); err != nil {
 		return nil, err
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err
@@ -286,8 +298,7 @@ func (a *api) updateContact(c *call) (any, error) {
 }
 
 func (a *api) deleteContact(c *call) (any, error) {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err
@@ -328,8 +339,7 @@ func (a *api) putPolicies(c *call) (any, error) {
 	if err := c.body(in); err != nil {
 		return nil, err
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err
@@ -340,8 +350,7 @@ func (a *api) putPolicies(c *call) (any, error) {
 }
 
 func (a *api) resetPolicies(c *call) (any, error) {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err

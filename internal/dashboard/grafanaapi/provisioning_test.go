@@ -81,14 +81,22 @@ func (p *plane) text(path string) string {
 
 func withPlane(t *testing.T) (*site, *plane) {
 	t.Helper()
-	s, p := newSite(t), &plane{kept: map[string][]byte{}, asked: map[string]int{}}
-	srv := httptest.NewServer(p)
-	t.Cleanup(srv.Close)
-	d := &records.DataSource{WorkspaceID: caller.DefaultWorkspace, UID: "src", Name: "amp", Type: "prometheus", URL: srv.URL + "/workspaces/ws-1", Access: "proxy",
-		JSONData: map[string]any{"sigV4Auth": true, "sigV4AuthType": "keys", "sigV4Region": "us-east-1"}}
-	require.NoError(t, s.store.CreateDataSource(t.Context(), d, map[string]string{"sigV4AccessKey": "AKIA", "sigV4SecretKey": "s"}))
+	s := newSite(t)
+	p := s.newPlane(t, "src")
 	s.ok("admin", "POST", "/api/folders", `{"uid":"fold","title":"Folder"}`)
 	return s, p
+}
+
+// newPlane makes a workspace and the data source that queries it.
+func (s *site) newPlane(t *testing.T, uid string) *plane {
+	t.Helper()
+	p := &plane{kept: map[string][]byte{}, asked: map[string]int{}}
+	srv := httptest.NewServer(p)
+	t.Cleanup(srv.Close)
+	d := &records.DataSource{WorkspaceID: caller.DefaultWorkspace, UID: uid, Name: uid, Type: "prometheus", URL: srv.URL + "/workspaces/ws-1", Access: "proxy",
+		JSONData: map[string]any{"sigV4Auth": true, "sigV4AuthType": "keys", "sigV4Region": "us-east-1"}}
+	require.NoError(t, s.store.CreateDataSource(t.Context(), d, map[string]string{"sigV4AccessKey": "AKIA", "sigV4SecretKey": "s"}))
+	return p
 }
 
 func alertRule(title, folder, group string) string {
@@ -100,6 +108,9 @@ const rulesPath, namespacePath = "/api/v1/provisioning/alert-rules", "rulegroups
 
 func TestRulesGoToTheWorkspaceOfTheirDataSource(t *testing.T) {
 	s, p := withPlane(t)
+	d, err := s.store.DataSource(t.Context(), caller.DefaultWorkspace, "src")
+	require.NoError(t, err)
+	url := strings.TrimSuffix(d.URL, "/workspaces/ws-1")
 	made := s.ok("editor", "POST", rulesPath, alertRule("Down", "fold", "one"))
 	require.Equal(t, 201, made.status)
 	uid := made.object(t)["uid"].(string)
@@ -130,6 +141,12 @@ func TestRulesGoToTheWorkspaceOfTheirDataSource(t *testing.T) {
 	require.EqualValues(t, 1, s.ok("viewer", "GET", "/api/folders/fold/counts", "").object(t)["alertrule"])
 	require.Equal(t, 400, s.as("admin", "DELETE", "/api/folders/fold", "").status, "a folder with rules is not deleted by the way")
 	require.Equal(t, 409, s.as("admin", "DELETE", "/api/datasources/uid/src", "").status, "nor is the data source whose workspace evaluates them")
+	source := func(uid, path string) string {
+		return `{"uid":"` + uid + `","name":"src","type":"prometheus","access":"proxy","url":"` + url + path + `","jsonData":{"sigV4Auth":true,"sigV4AuthType":"keys","sigV4Region":"us-east-1"}}`
+	}
+	require.Equal(t, 409, s.as("admin", "PUT", "/api/datasources/uid/src", source("new", "/workspaces/ws-1")).status, "rules know it by its uid")
+	require.Equal(t, 409, s.as("admin", "PUT", "/api/datasources/uid/src", source("src", "/workspaces/ws-2")).status, "rules would stay behind in the workspace")
+	s.ok("admin", "PUT", "/api/datasources/uid/src", source("src", "/workspaces/ws-1/"))
 
 	s.ok("admin", "POST", "/api/folders", `{"uid":"other","title":"Other"}`)
 	s.ok("admin", "POST", "/api/folders/other/permissions", `{"items":[{"role":"Viewer","permission":1}]}`)
@@ -143,6 +160,46 @@ func TestRulesGoToTheWorkspaceOfTheirDataSource(t *testing.T) {
 	s.ok("admin", "DELETE", "/api/folders/other?forceDeleteRules=true", "")
 	require.Empty(t, p.text("rulegroupsnamespaces/grafana.default.other.src"))
 	s.ok("admin", "DELETE", "/api/datasources/uid/src", "")
+}
+
+// TestRefusedChangesLeaveEveryWorkspaceAsItWas changes what several workspaces have.
+func TestRefusedChangesLeaveEveryWorkspaceAsItWas(t *testing.T) {
+	s, first := withPlane(t)
+	second := s.newPlane(t, "src2")
+	no := func(method, _ string) (int, string) {
+		if method == http.MethodGet {
+			return 0, ""
+		}
+		return 400, "no"
+	}
+	there := func(rule string) string {
+		return strings.ReplaceAll(rule, `"datasourceUid":"src"`, `"datasourceUid":"src2"`)
+	}
+	const inSecond = "rulegroupsnamespaces/grafana.default.fold.src2"
+	uid := s.ok("editor", "POST", rulesPath, alertRule("Down", "fold", "one")).object(t)["uid"].(string)
+	second.refuse = no
+	require.Equal(t, 400, s.as("editor", "PUT", rulesPath+"/"+uid, there(alertRule("Down", "fold", "one"))).status)
+	require.Contains(t, first.text(namespacePath), "alert: Down", "it is still evaluated where it was")
+	two := `{"rules":[` + alertRule("Other", "fold", "one") + `,` + there(alertRule("There", "fold", "one")) + `]}`
+	require.Equal(t, 400, s.as("editor", "PUT", "/api/v1/provisioning/folder/fold/rule-groups/one", two).status)
+	require.Contains(t, first.text(namespacePath), "alert: Down")
+	require.NotContains(t, first.text(namespacePath), "alert: Other")
+	second.refuse = nil
+	require.Equal(t, 400, s.as("editor", "POST", rulesPath, strings.Replace(there(alertRule("Bad", "fold", "two")), "{", `{"uid":"a b",`, 1)).status, "a uid that cannot be kept")
+	require.Empty(t, second.text(inSecond))
+
+	s.ok("editor", "POST", rulesPath, there(alertRule("There", "fold", "two")))
+	const definition, points = "alertmanager/definition", "/api/v1/provisioning/contact-points"
+	point := func(uid, name string) string {
+		return `{"uid":"` + uid + `","name":"` + name + `","type":"webhook","settings":{"url":"https://x.example.com"}}`
+	}
+	require.Equal(t, 400, s.as("admin", "POST", points, point("a b", "bad")).status)
+	require.Empty(t, first.text(definition))
+	s.ok("admin", "POST", points, point("good", "good"))
+	require.Equal(t, first.text(definition), second.text(definition))
+	second.refuse = no
+	require.Equal(t, 400, s.as("admin", "POST", points, point("late", "late")).status)
+	require.Equal(t, second.text(definition), first.text(definition), "the one that took it has got back what it had")
 }
 
 func TestForeignDefinitionsStay(t *testing.T) {
@@ -172,7 +229,7 @@ func TestDataSourcesElsewhereHaveNoRules(t *testing.T) {
 	s.ok("admin", "POST", "/api/folders", `{"uid":"fold","title":"Folder"}`)
 	s.ok("admin", "POST", "/api/datasources", `{"uid":"src","name":"plain","type":"prometheus","url":"http://127.0.0.1:1"}`)
 	refused := s.as("admin", "POST", rulesPath, alertRule("Down", "fold", "one"))
-	require.Equal(t, 502, refused.status)
+	require.Equal(t, 400, refused.status)
 	require.Contains(t, refused.text, "is no workspace of Managed Prometheus")
 	refused = s.as("admin", "PUT", "/api/v1/provisioning/policies", `{"receiver":"empty"}`)
 	require.Equal(t, 400, refused.status)

@@ -76,7 +76,8 @@ func (k *renderKeys) caller(r *http.Request) (caller.Caller, bool) {
 }
 
 const (
-	maxPicture     = 5000 // pixels of a side
+	maxPicture     = 5000 // CSS pixels of a side
+	maxPixels      = 40e6 // of the picture itself: the browser holds each of them several times
 	maxPictureWait = 2 * time.Minute
 )
 
@@ -110,11 +111,18 @@ func (c *call) renderSize() (render.Shot, time.Duration, error) {
 		}
 		s.Scale = n
 	}
-	if _, err := time.LoadLocation(s.TimeZone); err != nil {
+	if _, err := time.LoadLocation(s.TimeZone); err != nil || s.TimeZone == "Local" {
 		return s, 0, fail(http.StatusBadRequest, fmt.Sprintf("tz: found %q, allowed are names of time zones such as Asia/Seoul", s.TimeZone))
 	}
 	// Whole boards are as high as they are, unless somebody says otherwise.
 	s.Whole = !strings.Contains(c.Pattern, "/d-solo/") && (q.Get("height") == "" || q.Get("height") == "-1")
+	most := int(maxPixels / (float64(s.Width) * s.Scale * s.Scale))
+	if s.Whole {
+		s.MaxHeight = min(s.MaxHeight, most)
+		s.Height = min(s.Height, s.MaxHeight)
+	} else if s.Height > most {
+		return s, 0, fail(http.StatusBadRequest, fmt.Sprintf("height: found %d, allowed are %d with a width of %d and a scale of %g", s.Height, most, s.Width, s.Scale))
+	}
 	return s, time.Duration(wait) * time.Second, nil
 }
 

@@ -49,7 +49,10 @@ func TestPicturesAreOfWhoAsks(t *testing.T) {
 	require.Equal(t, []int{400, 300}, []int{cam.shot.Width, cam.shot.Height})
 	require.False(t, cam.shot.Whole)
 
-	for _, bad := range []string{"width=9", "width=x", "height=50000", "scale=NaN", "scale=9", "tz=Nowhere", "timeout=1000"} {
+	s.ok("viewer", "GET", "/render/d/brd/board?width=5000&scale=4", "")
+	require.Equal(t, []int{500, 500}, []int{cam.shot.Height, cam.shot.MaxHeight}, "a board is cut where it would take the machine's memory")
+
+	for _, bad := range []string{"width=9", "width=x", "height=50000", "scale=NaN", "scale=9", "tz=Nowhere", "tz=Local", "timeout=1000", "width=5000&height=5000&scale=4"} {
 		require.Equal(t, 400, s.as("viewer", "GET", "/render/d/brd/board?"+bad, "").status, bad)
 	}
 	require.Equal(t, 404, s.as("viewer", "GET", "/render/d/none/x", "").status)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/mangru/mangru/internal/dashboard/records"
@@ -217,10 +218,26 @@ func (a *api) updateSource(c *call) (any, error) {
 	}
 	d := in.record(c.ws)
 	d.ID = old.ID
+	if d.UID != "" && d.UID != old.UID || path.Base(d.URL) != path.Base(old.URL) { // the last part names the workspace
+		defer a.changing(c)()
+		if err := a.noRulesOf(c, old); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.Store.UpdateDataSource(c.Context(), d, in.SecureJSONData, in.Version, ""); err != nil {
 		return nil, err
 	}
 	return map[string]any{"id": d.ID, "message": "Datasource updated", "name": d.Name, "datasource": sourceBody(c, d)}, nil
+}
+
+// noRulesOf refuses what would leave alert rules behind in a workspace that no data
+// source leads to.
+func (a *api) noRulesOf(c *call, d *records.DataSource) error {
+	rules, err := a.rulesWhere(c.Context(), c.ws, func(r *ruleRecord) bool { return r.Source == d.UID })
+	if err == nil && len(rules) > 0 {
+		err = fail(http.StatusConflict, fmt.Sprintf("%d alert rules are evaluated by the workspace of this data source, such as %q: delete them first", len(rules), rules[0].Rule.Title))
+	}
+	return err
 }
 
 func (a *api) deleteSource(c *call) (any, error) {
@@ -231,12 +248,9 @@ func (a *api) deleteSource(c *call) (any, error) {
 	if d.ProvisionedBy != "" {
 		return nil, fail(http.StatusForbidden, "Cannot delete read-only data source")
 	}
-	rules, err := a.rulesWhere(c.Context(), c.ws, func(r *ruleRecord) bool { return r.Source == d.UID })
-	if err != nil {
+	defer a.changing(c)()
+	if err := a.noRulesOf(c, d); err != nil {
 		return nil, err
-	}
-	if len(rules) > 0 {
-		return nil, fail(http.StatusConflict, fmt.Sprintf("%d alert rules are evaluated by the workspace of this data source, such as %q: delete them first", len(rules), rules[0].Rule.Title))
 	}
 	if err := a.Store.DeleteDataSource(c.Context(), c.ws, d.UID, ""); err != nil {
 		return nil, err

@@ -10,16 +10,38 @@ import (
 	"github.com/mangru/mangru/internal/dashboard/records"
 )
 
-func (a *api) listTimings(c *call) (any, error) {
-	n, err := a.notifications(c)
-	out := []alerting.MuteTiming{}
-	if err == nil {
-		for _, t := range n.Timings {
-			t.Version = versionOf(t)
-			out = append(out, t)
+// versioned are things with the versions that their clients send back; fields
+// points to a thing's name and its version.
+func versioned[T any](list []T, fields func(*T) (name, version *string)) []T {
+	out := make([]T, 0, len(list)) // [] in JSON where there are none
+	for _, t := range list {
+		_, version := fields(&t)
+		*version = versionOf(t)
+		out = append(out, t)
+	}
+	return out
+}
+
+// versionedOne is the one of a path's name.
+func versionedOne[T any](c *call, list []T, fields func(*T) (name, version *string), missing string) (any, error) {
+	for _, t := range versioned(list, fields) {
+		if name, _ := fields(&t); *name == c.PathValue("name") {
+			return t, nil
 		}
 	}
-	return out, err
+	return nil, fail(http.StatusNotFound, missing)
+}
+
+func timingFields(t *alerting.MuteTiming) (name, version *string) { return &t.Name, &t.Version }
+
+func templateFields(t *alerting.Template) (name, version *string) { return &t.Name, &t.Version }
+
+func (a *api) listTimings(c *call) (any, error) {
+	n, err := a.notifications(c)
+	if err != nil {
+		return nil, err
+	}
+	return versioned(n.Timings, timingFields), nil
 }
 
 func (a *api) getTiming(c *call) (any, error) {
@@ -27,13 +49,7 @@ func (a *api) getTiming(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(n.Timings, func(t alerting.MuteTiming) bool { return t.Name == c.PathValue("name") })
-	if i < 0 {
-		return nil, fail(http.StatusNotFound, "mute timing not found")
-	}
-	t := n.Timings[i]
-	t.Version = versionOf(t)
-	return t, nil
+	return versionedOne(c, n.Timings, timingFields, "mute timing not found")
 }
 
 func (a *api) createTiming(c *call) (any, error) { return a.putTiming(c, "") }
@@ -55,8 +71,7 @@ func (a *api) putTiming(c *call, old string) (any, error) {
 	if old != "" && in.Name != old {
 		return nil, fail(http.StatusBadRequest, "name: a mute timing keeps its name, policies know it by that")
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err
@@ -91,8 +106,7 @@ func (a *api) putTiming(c *call, old string) (any, error) {
 }
 
 func (a *api) deleteTiming(c *call) (any, error) {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err
@@ -117,14 +131,10 @@ func (a *api) deleteTiming(c *call) (any, error) {
 
 func (a *api) listTemplates(c *call) (any, error) {
 	n, err := a.notifications(c)
-	out := []alerting.Template{}
-	if err == nil {
-		for _, t := range n.Templates {
-			t.Version = versionOf(t)
-			out = append(out, t)
-		}
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	return versioned(n.Templates, templateFields), nil
 }
 
 func (a *api) getTemplate(c *call) (any, error) {
@@ -132,13 +142,7 @@ func (a *api) getTemplate(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(n.Templates, func(t alerting.Template) bool { return t.Name == c.PathValue("name") })
-	if i < 0 {
-		return nil, fail(http.StatusNotFound, "template not found")
-	}
-	t := n.Templates[i]
-	t.Version = versionOf(t)
-	return t, nil
+	return versionedOne(c, n.Templates, templateFields, "template not found")
 }
 
 func (a *api) putTemplate(c *call) (any, error) {
@@ -150,8 +154,7 @@ func (a *api) putTemplate(c *call) (any, error) {
 	if err := in.Check(); err != nil {
 		return nil, badAlerting(err)
 	}
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err
@@ -179,8 +182,7 @@ func (a *api) putTemplate(c *call) (any, error) {
 }
 
 func (a *api) deleteTemplate(c *call) (any, error) {
-	a.alerting.Lock()
-	defer a.alerting.Unlock()
+	defer a.changing(c)()
 	n, err := a.notifications(c)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"time"
@@ -99,7 +100,7 @@ func (r *Renderer) PNG(ctx context.Context, s Shot) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a few files in the temporary directory are no reason to fail
-	b, err := launch(ctx, program, dir)
+	b, err := launch(ctx, program, dir, s.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,13 @@ type browser struct {
 	session string
 }
 
-func launch(ctx context.Context, program, dir string) (*browser, error) {
+// launch starts a browser that reaches the host of page and nothing else, whatever
+// the page asks for.
+func launch(ctx context.Context, program, dir, page string) (*browser, error) {
+	at, err := url.Parse(page)
+	if err != nil {
+		return nil, err
+	}
 	fromUs, toBrowser, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -132,7 +139,8 @@ func launch(ctx context.Context, program, dir string) (*browser, error) {
 	}
 	args := []string{
 		"--headless", "--remote-debugging-pipe", "--user-data-dir=" + dir, "--no-first-run", "--no-default-browser-check", "--disable-gpu", "--hide-scrollbars", "--mute-audio",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--lang=en-US",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-dev-shm-usage", "--disable-breakpad", "--force-color-profile=srgb", "--lang=en-US", "--no-proxy-server",
+		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE " + at.Hostname(),
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--no-sandbox") // Chromium's sandbox does not start as root
@@ -142,6 +150,11 @@ func launch(ctx context.Context, program, dir string) (*browser, error) {
 	cmd.ExtraFiles = []*os.File{fromUs, fromIt} // 3 and 4, as Chromium has it
 	cmd.WaitDelay = 5 * time.Second
 	ownGroup(cmd)
+	kill := cmd.Cancel
+	cmd.Cancel = func() error {
+		_ = fromBrowser.SetReadDeadline(time.Unix(1, 0)) // nobody is waited for who has left the group and holds the pipe
+		return kill()
+	}
 	err = cmd.Start()
 	if err = errors.Join(err, fromUs.Close(), fromIt.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", program, err), toBrowser.Close(), fromBrowser.Close())
@@ -159,14 +172,13 @@ func (b *browser) close() error {
 // call sends a command and waits for its answer; events in between are not for us.
 func (b *browser) call(method string, params, into any) error {
 	b.last++
-	text, err := json.Marshal(map[string]any{"id": b.last, "method": method, "params": params, "sessionId": b.session})
+	command := object{"id": b.last, "method": method, "params": params}
+	if b.session != "" {
+		command["sessionId"] = b.session
+	}
+	text, err := json.Marshal(command)
 	if err != nil {
 		return err
-	}
-	if b.session == "" {
-		if text, err = json.Marshal(map[string]any{"id": b.last, "method": method, "params": params}); err != nil {
-			return err
-		}
 	}
 	if _, err := b.in.Write(append(text, 0)); err != nil {
 		return fmt.Errorf("chromium ended: %w", err)
@@ -313,7 +325,7 @@ func (s Shot) grow(b *browser) error {
 	return b.until(s.Ready)
 }
 
-// until waits for an expression to be true twice in a row: what is asked for
+// until waits for an expression to be true three times in a row: what is asked for
 // after the first paint counts, too.
 func (b *browser) until(expression string) error {
 	seen := 0

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/mangru/mangru/internal/dashboard/records"
 )
@@ -17,21 +18,12 @@ import (
 // Prometheus.
 var workspacePath = regexp.MustCompile(`^/workspaces/ws-[0-9a-zA-Z-]+/?$`)
 
-// NotManagedError says that a data source is no workspace whose rules could be
-// changed from here.
-type NotManagedError struct{ Name string }
-
-// Error implements error.
-func (e *NotManagedError) Error() string {
-	return "data source " + e.Name + " is no workspace of Managed Prometheus (its address does not end with /workspaces/ws-...): its rules and its alert manager are kept elsewhere"
-}
-
-// ControlPlane is the address at which the workspace of a data source is
+// controlPlane is the address at which the workspace of a data source is
 // administered: AWS has its data plane at another host.
-func ControlPlane(d *records.DataSource) (*url.URL, error) {
+func controlPlane(d *records.DataSource) (*url.URL, error) {
 	u, err := url.Parse(d.URL)
 	if err != nil || !workspacePath.MatchString(u.Path) || !isSigned(d) {
-		return nil, &NotManagedError{d.Name}
+		return nil, fmt.Errorf("data source %s is no workspace of Managed Prometheus (its address does not end with /workspaces/ws-..., or its requests are not signed): its rules and its alert manager are kept elsewhere", d.Name)
 	}
 	if rest, ok := strings.CutPrefix(u.Host, "aps-workspaces"); ok {
 		u.Host = "aps" + rest
@@ -40,19 +32,22 @@ func ControlPlane(d *records.DataSource) (*url.URL, error) {
 	return u, nil
 }
 
-// Managed reports whether a data source is a workspace that Manage reaches.
-func (s *Sources) Managed(d *records.DataSource) bool {
-	_, err := ControlPlane(d)
-	return err == nil
+// Managed says why a data source is no workspace that Manage reaches; nil where it is.
+func (s *Sources) Managed(d *records.DataSource) error {
+	_, err := controlPlane(d)
+	return err
 }
 
 // managed are the parts of a workspace that are administered from here.
 var managed = regexp.MustCompile(`^(rulegroupsnamespaces(/[A-Za-z0-9_.-]+)?|alertmanager/definition)$`)
 
+// manageFor is how long a control plane may take to answer.
+const manageFor = 30 * time.Second
+
 // Manage calls the control plane of the workspace of a data source, signed as its
 // queries are: a method, a path below the workspace, a body in JSON.
 func (s *Sources) Manage(ctx context.Context, d *records.DataSource, method, path string, body []byte) (status int, answer []byte, err error) {
-	base, err := ControlPlane(d)
+	base, err := controlPlane(d)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -63,6 +58,8 @@ func (s *Sources) Manage(ctx context.Context, d *records.DataSource, method, pat
 	if err != nil {
 		return 0, nil, fmt.Errorf("data source %s: %w", d.Name, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, manageFor)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, base.String()+"/"+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
