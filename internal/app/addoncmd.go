@@ -101,8 +101,8 @@ type addonAsked struct {
 }
 
 func (a *addonAsked) register(c *cobra.Command) {
+	clusterFlag(c, &a.cluster)
 	f := c.Flags()
-	f.StringVar(&a.cluster, "cluster", "", "name of a registered cluster")
 	f.StringVar(&a.name, "name", "adot", "the add-on")
 	f.StringVar(&a.version, "addon-version", "", "version, as mangru addon versions lists them")
 	f.StringVar(&a.role, "service-account-role-arn", "", "role of its service account")
@@ -114,9 +114,6 @@ func (a *addonAsked) register(c *cobra.Command) {
 
 // body is what is sent: only what was given.
 func (a *addonAsked) body(cmd *cobra.Command) (map[string]any, error) {
-	if a.cluster == "" {
-		return nil, usagef("--cluster: required")
-	}
 	in := map[string]any{}
 	for flag, to := range map[string]struct{ key, value string }{
 		"addon-version": {"addonVersion", a.version}, "service-account-role-arn": {"serviceAccountRoleArn", a.role}, "resolve-conflicts": {"resolveConflicts", a.conflicts},
@@ -159,7 +156,7 @@ func newAddonCreateCmd(f *awsFlags) *cobra.Command {
 				return err
 			}
 			in["addonName"] = a.name
-			c, err := f.client(cmd.Context())
+			c, err := f.clusterClient(cmd.Context(), a.cluster)
 			if err != nil {
 				return err
 			}
@@ -180,7 +177,7 @@ func newAddonUpdateCmd(f *awsFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := f.client(cmd.Context())
+			c, err := f.clusterClient(cmd.Context(), a.cluster)
 			if err != nil {
 				return err
 			}
@@ -197,10 +194,7 @@ func newAddonDescribeCmd(f *awsFlags) *cobra.Command {
 	var cluster string
 	c := &cobra.Command{Use: "describe NAME", Short: "Show an add-on and what is wrong with it", Args: exactly("a name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cluster == "" {
-				return usagef("--cluster: required")
-			}
-			c, err := f.client(cmd.Context())
+			c, err := f.clusterClient(cmd.Context(), cluster)
 			if err != nil {
 				return err
 			}
@@ -210,7 +204,7 @@ func newAddonDescribeCmd(f *awsFlags) *cobra.Command {
 			}
 			return f.showAddon(cmd, a)
 		}}
-	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster")
+	clusterFlag(c, &cluster)
 	return c
 }
 
@@ -218,11 +212,8 @@ func newAddonListCmd(f *awsFlags) *cobra.Command {
 	var cluster string
 	c := &cobra.Command{Use: "list", Short: "List a cluster's add-ons",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cluster == "" {
-				return usagef("--cluster: required")
-			}
 			ctx := cmd.Context()
-			c, err := f.client(ctx)
+			c, err := f.clusterClient(ctx, cluster)
 			if err != nil {
 				return err
 			}
@@ -247,7 +238,7 @@ func newAddonListCmd(f *awsFlags) *cobra.Command {
 				}
 			})
 		}}
-	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster")
+	clusterFlag(c, &cluster)
 	return c
 }
 
@@ -257,12 +248,9 @@ func newAddonDeleteCmd(f *awsFlags) *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{Use: "delete NAME", Short: "Remove an add-on", Args: exactly("a name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cluster == "" {
-				return usagef("--cluster: required")
-			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("gave up after %s (--timeout)", timeout))
 			defer cancel()
-			c, err := f.client(ctx)
+			c, err := f.clusterClient(ctx, cluster)
 			if err != nil {
 				return err
 			}
@@ -287,7 +275,7 @@ func newAddonDeleteCmd(f *awsFlags) *cobra.Command {
 			}
 			return f.done(cmd, out, "add-on %s of cluster %s removed", args[0], cluster)
 		}}
-	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster")
+	clusterFlag(c, &cluster)
 	c.Flags().BoolVar(&preserve, "preserve", false, "leave in the cluster what is there")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it is gone")
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,8 +10,10 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-openapi/spec"
@@ -21,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/mangru/mangru/deploy"
+	"github.com/mangru/mangru/internal/auth/iam"
 	"github.com/mangru/mangru/internal/install"
 	"github.com/mangru/mangru/internal/server/addon"
 	"github.com/mangru/mangru/internal/server/cluster"
@@ -33,7 +38,19 @@ const (
 )
 
 // addonInstaller installs the chart's operator as an add-on of a cluster.
-type addonInstaller struct{ cfg ServerAddons }
+type addonInstaller struct {
+	cfg ServerAddons
+
+	mu    sync.Mutex
+	known map[string]*addonCluster // by kubeconfig
+}
+
+// addonCluster is a cluster as it is reached by a kubeconfig of some text.
+type addonCluster struct {
+	*install.Cluster
+	text   []byte
+	config *rest.Config
+}
 
 // addonValues is what an add-on's configuration can say.
 type addonValues struct {
@@ -48,7 +65,7 @@ type addonValues struct {
 }
 
 // CheckConfiguration implements addon.Installer.
-func (addonInstaller) CheckConfiguration(text string) error {
+func (*addonInstaller) CheckConfiguration(text string) error {
 	_, err := parseAddonValues(text)
 	return err
 }
@@ -72,7 +89,7 @@ func parseAddonValues(text string) (addonValues, error) {
 	return v, yaml.UnmarshalStrict([]byte(text), &v)
 }
 
-func (a addonInstaller) values(v addonValues) ([]byte, error) {
+func (a *addonInstaller) values(v addonValues) ([]byte, error) {
 	off := map[string]any{"enabled": false}
 	operator := map[string]any{"enabled": true}
 	if v.ReplicaCount > 0 {
@@ -94,7 +111,7 @@ func (a addonInstaller) values(v addonValues) ([]byte, error) {
 }
 
 // render makes the add-on's objects.
-func (a addonInstaller) render(ad *addon.Addon, config *rest.Config) (*install.Rendered, error) {
+func (a *addonInstaller) render(ad *addon.Addon, config *rest.Config) (*install.Rendered, error) {
 	v, err := parseAddonValues(ad.Configuration)
 	if err != nil {
 		return nil, err
@@ -104,7 +121,7 @@ func (a addonInstaller) render(ad *addon.Addon, config *rest.Config) (*install.R
 		return nil, err
 	}
 	req := install.Request{Release: addon.Name, Namespace: addonNamespace, Values: []install.Values{{Name: "configurationValues", Text: text}}, Version: version}
-	if image := cmpString(v.Image, a.cfg.Image); image != "" {
+	if image := cmp.Or(v.Image, a.cfg.Image); image != "" {
 		req.Set = imageValues(image)
 	}
 	r, err := install.Render(deploy.Chart(), req, config)
@@ -124,43 +141,71 @@ func (a addonInstaller) render(ad *addon.Addon, config *rest.Config) (*install.R
 	return r, nil
 }
 
-func cmpString(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
+// reach returns the cluster of an add-on. A name alone is that of a cluster of
+// the server's own account: other accounts may give theirs the same name, and
+// say of it what they like.
+func (a *addonInstaller) reach(c *cluster.Cluster) (*addonCluster, error) {
+	name, own := c.Name, c.AccountID == iam.DefaultAccount
+	file, ok := a.cfg.Kubeconfigs[c.ARN()]
+	if !own {
+		name = c.ARN()
+	} else if !ok {
+		file, ok = a.cfg.Kubeconfigs[c.Name]
 	}
-	return ""
-}
-
-// reach returns the cluster of an add-on.
-func (a addonInstaller) reach(c *cluster.Cluster) (*install.Cluster, *rest.Config, error) {
-	file, ok := a.cfg.Kubeconfigs[c.Name]
-	if !ok {
+	if !ok && own {
 		file = a.cfg.watched
 	}
+	unreachable := func(format string, args ...any) error {
+		return &addon.Issue{Code: addon.ClusterUnreachable, Message: fmt.Sprintf(format, args...)}
+	}
 	if file == "" {
-		return nil, nil, &addon.Issue{Code: addon.ClusterUnreachable, Message: fmt.Sprintf("The server has no credentials for cluster %s: name a kubeconfig in addons.kubeconfigs.%s of its configuration.", c.Name, c.Name)}
+		return nil, unreachable("The server has no credentials for cluster %s: name a kubeconfig in addons.kubeconfigs.%s of its configuration.", c.Name, name)
+	}
+	k, err := a.open(file)
+	if err != nil {
+		return nil, unreachable("The kubeconfig of cluster %s cannot be used: %v", c.Name, err)
+	}
+	if !ok && strings.TrimSuffix(k.config.Host, "/") != strings.TrimSuffix(c.Endpoint, "/") {
+		return nil, unreachable("The server has no credentials for cluster %s at %s, only for %s: name a kubeconfig in addons.kubeconfigs.%s of its configuration.", c.Name, c.Endpoint, k.config.Host, name)
+	}
+	return k, nil
+}
+
+// open returns what a kubeconfig leads to. As long as it does not change that is
+// the same client, which knows the cluster's kinds already.
+func (a *addonInstaller) open(file string) (*addonCluster, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if k := a.known[file]; k != nil && bytes.Equal(k.text, text) {
+		return k, nil
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", file)
 	if err != nil {
-		return nil, nil, &addon.Issue{Code: addon.ClusterUnreachable, Message: fmt.Sprintf("The kubeconfig of cluster %s cannot be read: %v", c.Name, err)}
-	}
-	if !ok && strings.TrimSuffix(config.Host, "/") != strings.TrimSuffix(c.Endpoint, "/") {
-		return nil, nil, &addon.Issue{Code: addon.ClusterUnreachable, Message: fmt.Sprintf("The server has no credentials for cluster %s at %s, only for %s: name a kubeconfig in addons.kubeconfigs.%s of its configuration.", c.Name, c.Endpoint, config.Host, c.Name)}
+		return nil, err
 	}
 	config.Timeout, config.UserAgent = callTimeout, "mangru/"+version
 	k, err := install.NewCluster(config)
-	return k, config, err
+	if err != nil {
+		return nil, err
+	}
+	if a.known == nil {
+		a.known = make(map[string]*addonCluster)
+	}
+	a.known[file] = &addonCluster{k, text, config}
+	return a.known[file], nil
 }
 
 // Install implements addon.Installer.
-func (a addonInstaller) Install(ctx context.Context, ad *addon.Addon) error {
-	k, config, err := a.reach(ad.Cluster)
+func (a *addonInstaller) Install(ctx context.Context, ad *addon.Addon) error {
+	k, err := a.reach(ad.Cluster)
 	if err != nil {
 		return err
 	}
-	r, err := a.render(ad, config)
+	r, err := a.render(ad, k.config)
 	if err != nil {
 		return addonIssue(err)
 	}
@@ -204,8 +249,8 @@ func refNames(refs []install.Ref) (out []string) {
 }
 
 // Remove implements addon.Installer.
-func (a addonInstaller) Remove(ctx context.Context, ad *addon.Addon) error {
-	k, _, err := a.reach(ad.Cluster)
+func (a *addonInstaller) Remove(ctx context.Context, ad *addon.Addon) error {
+	k, err := a.reach(ad.Cluster)
 	if err != nil {
 		return err
 	}
@@ -225,8 +270,8 @@ func (a addonInstaller) Remove(ctx context.Context, ad *addon.Addon) error {
 }
 
 // Check implements addon.Installer.
-func (a addonInstaller) Check(ctx context.Context, ad *addon.Addon) error {
-	k, _, err := a.reach(ad.Cluster)
+func (a *addonInstaller) Check(ctx context.Context, ad *addon.Addon) error {
+	k, err := a.reach(ad.Cluster)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,19 @@ type podAssociation struct {
 	CreatedAt      float64           `json:"createdAt"`
 }
 
+// clusterFlag lets a command be about a registered cluster.
+func clusterFlag(c *cobra.Command, cluster *string) {
+	c.Flags().StringVar(cluster, "cluster", "", "name of a registered cluster")
+}
+
+// clusterClient returns the client of a command that needs a cluster's name.
+func (f *awsFlags) clusterClient(ctx context.Context, cluster string) (*awsClient, error) {
+	if cluster == "" {
+		return nil, usagef("--cluster: required")
+	}
+	return f.client(ctx)
+}
+
 func associationsPath(cluster string) string {
 	return clusterPath(cluster) + "/pod-identity-associations"
 }
@@ -74,7 +87,7 @@ func newAssociationCreateCmd(f *awsFlags) *cobra.Command {
 			}
 			return f.done(cmd, out, "service account %s/%s of cluster %s acts as %s (%s)", namespace, account, cluster, arn, out.Association.AssociationID)
 		}}
-	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster")
+	clusterFlag(c, &cluster)
 	c.Flags().StringVarP(&namespace, "namespace", "n", "default", "namespace of the service account")
 	c.Flags().StringVar(&account, "service-account", "", "name of the service account")
 	c.Flags().StringVar(&role, "role", "", "name or ARN of the role")
@@ -118,10 +131,7 @@ func newAssociationListCmd(f *awsFlags) *cobra.Command {
 	var cluster string
 	c := &cobra.Command{Use: "list", Short: "List the associations of a cluster",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cluster == "" {
-				return usagef("--cluster: required")
-			}
-			c, err := f.client(cmd.Context())
+			c, err := f.clusterClient(cmd.Context(), cluster)
 			if err != nil {
 				return err
 			}
@@ -137,7 +147,7 @@ func newAssociationListCmd(f *awsFlags) *cobra.Command {
 				}
 			})
 		}}
-	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster")
+	clusterFlag(c, &cluster)
 	return c
 }
 
@@ -145,10 +155,7 @@ func newAssociationDeleteCmd(f *awsFlags) *cobra.Command {
 	var cluster string
 	c := &cobra.Command{Use: "delete ID", Short: "Take a role from a service account", Args: exactly("an association id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cluster == "" {
-				return usagef("--cluster: required")
-			}
-			c, err := f.client(cmd.Context())
+			c, err := f.clusterClient(cmd.Context(), cluster)
 			if err != nil {
 				return err
 			}
@@ -158,7 +165,7 @@ func newAssociationDeleteCmd(f *awsFlags) *cobra.Command {
 			}
 			return f.done(cmd, map[string]string{"associationId": args[0]}, "association %s deleted", args[0])
 		}}
-	c.Flags().StringVar(&cluster, "cluster", "", "name of a registered cluster")
+	clusterFlag(c, &cluster)
 	return c
 }
 

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,23 +34,48 @@ type scrapers struct {
 	endpoint func(workspaceID string) string
 	write    *localWrite
 
-	mu      sync.Mutex // serialises changes
+	changes sync.Mutex // serialises what starts, changes and ends scrapers
+	mu      sync.Mutex // guards running, never for long
 	running map[string]*runningScraper
 	work    sync.WaitGroup
+}
+
+// get returns a scraper that was started, nil if there is none.
+func (r *scrapers) get(id string) *runningScraper {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.running[id]
+}
+
+// all returns the scrapers that were started, by their ids.
+func (r *scrapers) all() map[string]*runningScraper {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.running)
 }
 
 // runningScraper is a scraper's collector.
 type runningScraper struct {
 	scraper   *workspace.Scraper
 	access    cluster.Access
-	lost      string // why there is no access any more, "" while there is
 	log       *atomic.Pointer[workspace.ScraperLog]
 	logger    *slog.Logger
 	api       *apiTransport
 	registry  *prometheus.Registry
 	collector *Collector
 	stop      context.CancelFunc
+	stopped   bool // stop was called
 	done      chan struct{}
+}
+
+// ended reports whether a scraper neither collects nor is going to.
+func (run *runningScraper) ended() bool {
+	select {
+	case <-run.done:
+		return true
+	default:
+		return run.stopped
+	}
 }
 
 // The memory that what waits for a workspace may take, and how long a scraper
@@ -102,9 +130,9 @@ func (r *scrapers) Run(ctx context.Context, s *workspace.Scraper) error {
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if have := r.running[s.ID]; have != nil {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if have := r.get(s.ID); have != nil && !have.ended() {
 		return have.change(ctx, s, access, cfg)
 	}
 	api, err := newAPITransport(access)
@@ -156,7 +184,9 @@ func (r *scrapers) start(s *workspace.Scraper, access cluster.Access, api *apiTr
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	run.stop = stop
+	r.mu.Lock()
 	r.running[s.ID] = run
+	r.mu.Unlock()
 	r.work.Go(func() {
 		defer close(run.done)
 		if err := run.collector.Run(ctx); err != nil {
@@ -180,13 +210,15 @@ func (run *runningScraper) change(ctx context.Context, s *workspace.Scraper, acc
 	if err := run.collector.Reload(cfg); err != nil {
 		return err
 	}
-	run.scraper, run.access, run.lost = s, access, ""
+	run.scraper, run.access = s, access
 	return nil
 }
 
 // Stop implements workspace.ScraperRunner. What the scraper has collected is
 // still delivered; that is not waited for.
 func (r *scrapers) Stop(_ context.Context, id string) error {
+	r.changes.Lock()
+	defer r.changes.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if run := r.running[id]; run != nil {
@@ -218,43 +250,63 @@ func (r *scrapers) watch(ctx context.Context) error {
 
 // follow looks once.
 func (r *scrapers) follow(ctx context.Context) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, run := range r.running {
-		name, err := clusterOf(run.scraper)
-		if err != nil {
-			continue // was checked when it was made
-		}
-		access, err := r.clusters.Access(ctx, run.scraper.AccountID, name)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			if run.lost != err.Error() {
-				run.logger.Error("the scraper has lost its cluster", "err", err)
-			}
-			run.lost = err.Error()
-			run.api.lose(err)
-		case access != run.access || run.lost != "":
-			cfg, err := r.config(run.scraper, access)
-			if err == nil {
-				err = run.change(ctx, run.scraper, access, cfg)
-			}
-			if err != nil {
-				run.logger.Error("the cluster's new registration cannot be used", "err", err)
-			}
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	for _, run := range r.all() {
+		if err := r.followOne(ctx, run); err != nil && ctx.Err() == nil {
+			run.logger.Error("the cluster's registration cannot be used", "err", err)
 		}
 	}
 }
 
+// followOne has a scraper follow its cluster's registration: it ends without
+// one, and begins again, also after a failure.
+func (r *scrapers) followOne(ctx context.Context, run *runningScraper) error {
+	name, err := clusterOf(run.scraper)
+	if err != nil {
+		return err
+	}
+	access, err := r.clusters.Access(ctx, run.scraper.AccountID, name)
+	var missing *cluster.NotFoundError
+	switch {
+	case errors.Is(err, cluster.ErrNoAccess), errors.As(err, &missing):
+		if !run.stopped {
+			run.logger.Error("the scraper has lost its cluster", "err", err)
+		}
+		run.stopped = true
+		run.stop()
+		return nil
+	case err != nil: // which says nothing about the cluster
+		return err
+	case access == run.access && !run.ended():
+		return nil
+	}
+	cfg, err := r.config(run.scraper, access)
+	if err != nil {
+		return err
+	}
+	if !run.ended() {
+		return run.change(ctx, run.scraper, access, cfg)
+	}
+	api, err := newAPITransport(access)
+	if err != nil {
+		return err
+	}
+	s := *run.scraper
+	s.Log = run.log.Load()
+	return r.start(&s, access, api, cfg)
+}
+
 // close ends all scrapers and waits for them. It may be called more than once.
 func (r *scrapers) close() {
+	r.changes.Lock()
 	r.mu.Lock()
 	for id, run := range r.running {
 		run.stop()
 		delete(r.running, id)
 	}
 	r.mu.Unlock()
+	r.changes.Unlock()
 	r.work.Wait()
 }
 
@@ -266,7 +318,6 @@ type apiTransport struct{ now atomic.Pointer[apiServer] }
 type apiServer struct {
 	access cluster.Access
 	http   *http.Transport
-	lost   error // if not nil, why it is not
 }
 
 func newAPITransport(access cluster.Access) (*apiTransport, error) {
@@ -277,7 +328,7 @@ func newAPITransport(access cluster.Access) (*apiTransport, error) {
 // set has later requests sent to another server or with another token.
 func (t *apiTransport) set(access cluster.Access) error {
 	was := t.now.Load()
-	if was != nil && was.lost == nil && was.access == access {
+	if was != nil && was.access == access {
 		return nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -295,21 +346,16 @@ func (t *apiTransport) set(access cluster.Access) error {
 	return nil
 }
 
-// lose has later requests fail.
-func (t *apiTransport) lose(why error) {
-	was := t.now.Load()
-	t.now.Store(&apiServer{access: was.access, http: was.http, lost: why})
-	was.http.CloseIdleConnections()
-}
-
 // RoundTrip implements http.RoundTripper.
 func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	now := t.now.Load()
 	switch {
-	case now.lost != nil:
-		return nil, now.lost
 	case req.URL.Host != otelconf.KubernetesAPIHost || req.Method != http.MethodGet:
 		return nil, errors.New("a scraper only gets, and only from its cluster")
+	case climbs(req.URL.Path):
+		// They would lead out of the path that the cluster was registered with,
+		// behind which there may be others.
+		return nil, errors.New("a scraper only gets paths without . and .. in them")
 	}
 	to, err := req.URL.Parse(now.access.Endpoint)
 	if err != nil {
@@ -322,6 +368,13 @@ func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	out.Header.Set("Authorization", "Bearer "+now.access.Token)
 	return now.http.RoundTrip(out)
+}
+
+// climbs reports whether a path has segments that lead elsewhere.
+func climbs(path string) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(path, func(c rune) bool { return c == '/' || c == '\\' }), func(segment string) bool {
+		return segment == "." || segment == ".."
+	})
 }
 
 // CloseIdleConnections closes the connections that nobody uses.

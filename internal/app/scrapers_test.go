@@ -234,6 +234,20 @@ func TestScrapers(t *testing.T) {
 	require.Eventually(t, func() bool { return k.times("/api/v1/nodes/n1/proxy/metrics") > before+1 }, time.Minute, 20*time.Millisecond)
 	s.awaitValue(t, ws.ID, `count(up == 1)`, "2")
 
+	// Without one it ends, and with one it goes on.
+	run, none := s.scrapers.get(id), ""
+	_, err = s.identity.clusters.Update(ctx, s.Account(), "prod", k.registration(&none))
+	require.NoError(t, err)
+	s.scrapers.follow(ctx)
+	<-run.done
+	s.scrapers.follow(ctx)
+	_, err = s.identity.clusters.Update(ctx, s.Account(), "prod", k.registration(&next))
+	require.NoError(t, err)
+	s.scrapers.follow(ctx)
+	require.NotSame(t, run, s.scrapers.get(id))
+	before = k.times("/api/v1/nodes/n1/proxy/metrics")
+	require.Eventually(t, func() bool { return k.times("/api/v1/nodes/n1/proxy/metrics") > before }, time.Minute, 20*time.Millisecond)
+
 	// It runs again after a restart, and ends when it is deleted.
 	s.stop()
 	s2 := startServer(t, cfg)
@@ -283,8 +297,19 @@ func TestScraperTransport(t *testing.T) {
 		}
 		require.ErrorContains(t, err, "only", bad.url)
 	}
-	api.lose(cluster.ErrNoAccess)
-	require.ErrorIs(t, api.probe(t.Context()), cluster.ErrNoAccess)
+	// Nor to what is beside it, behind the same address.
+	require.NoError(t, api.set(cluster.Access{Endpoint: k.URL + "/clusters/c", CA: string(ca), Token: "token-1"}))
+	for _, path := range []string{"/../../api", "/%2e%2e/%2E%2e/api", "/api/v1/nodes/n1/proxy/../../../../../../../api", "/..", "/a/./b"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://kubernetes.default.svc"+path, http.NoBody)
+		require.NoError(t, err)
+		res, err := api.RoundTrip(req)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		require.ErrorContains(t, err, "without . and ..", path)
+	}
+	require.ErrorContains(t, api.probe(t.Context()), "404")
+	require.Equal(t, 1, k.times("/clusters/c/api"))
 	require.NoError(t, api.set(cluster.Access{Endpoint: "https://127.0.0.1:1", Token: "t"}))
 	require.ErrorContains(t, api.probe(t.Context()), "does not answer")
 	_, err = newAPITransport(cluster.Access{CA: "no PEM"})

@@ -146,6 +146,7 @@ func (s *Server) openData(ctx context.Context) (err error) {
 	}
 	s.scrapers = &scrapers{logger: s.logger, clusters: s.identity.clusters, logs: s.logs.Write, endpoint: s.Endpoint,
 		write: &localWrite{s.ingest.ServeWorkspace}, running: make(map[string]*runningScraper)}
+	s.registry.MustRegister(s.scrapers)
 	s.workspaces, err = workspace.New(workspace.Config{
 		Scrapers: s.scrapers, Region: c.Region, MaxWorkspaces: c.MaxWorkspaces, MaxScrapers: c.MaxScrapers, Logs: s.logs, LogURLs: c.Logs.URLs,
 		Apply:    func(ctx context.Context, id string, _ *workspace.Settings) error { return s.store.Apply(ctx, id) },
@@ -221,7 +222,7 @@ func (s *Server) handler() (http.Handler, error) {
 		return nil, err
 	}
 	s.router = router
-	metrics := promhttp.HandlerFor(prometheus.Gatherers{s.registry, s.scrapers}, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)})
+	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)})
 	// No ServeMux here: it redirects to cleaned paths, and signatures cover the
 	// path as it was sent.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

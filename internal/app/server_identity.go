@@ -69,7 +69,7 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 		return err
 	}
 	id.addons, err = addon.New(addon.Config{
-		Clusters: id.clusters, Installer: addonInstaller{c.Addons}, Logger: s.logger.With("component", "addons"),
+		Clusters: id.clusters, Installer: &addonInstaller{cfg: c.Addons}, Logger: s.logger.With("component", "addons"),
 	}, s.records)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ type ServerAddons struct {
 	// Image is that of this program. Empty means mangru:VERSION.
 	Image string `yaml:"image"`
 	// Kubeconfigs are the files by which clusters are reached, by the name under
-	// which they are registered.
+	// which they are registered, or the ARN for those of other accounts.
 	Kubeconfigs map[string]string `yaml:"kubeconfigs"`
 	// watched leads to the one that mangru up watches; it serves for clusters
 	// whose API server is the same.

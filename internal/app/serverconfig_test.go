@@ -32,6 +32,10 @@ store:
   retention: 30d
 query:
   timeout: 2m
+max_scrapers: 7
+addons:
+  image: registry.example/mangru:v9
+  kubeconfigs: {prod: prod.yaml, "arn:aws:eks:us-east-1:111111111111:cluster/prod": other.yaml}
 `)
 	require.NoError(t, err)
 	require.Equal(t, "0.0.0.0:9009", cfg.Listen)
@@ -43,6 +47,9 @@ query:
 	require.Equal(t, -time.Second, cfg.Limits.ingest().MaxSampleAge)
 	require.Equal(t, 50, cfg.Limits.MaxLabels)
 	require.Equal(t, Duration(30*24*time.Hour), cfg.Store.Retention)
+	require.Equal(t, 7, cfg.MaxScrapers)
+	require.Equal(t, ServerAddons{Image: "registry.example/mangru:v9", Kubeconfigs: map[string]string{
+		"prod": "prod.yaml", "arn:aws:eks:us-east-1:111111111111:cluster/prod": "other.yaml"}}, cfg.Addons)
 
 	empty, _, err := loadServer(t, "")
 	require.NoError(t, err)

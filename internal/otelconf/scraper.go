@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/alecthomas/units"
 	commoncfg "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
@@ -29,8 +30,12 @@ const (
 	podCAFile    = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 )
 
-// minScraperInterval bounds what a scraper may ask of a server that runs many.
-const minScraperInterval = time.Second
+// What a scraper may ask of a server that runs many: how often it scrapes, and
+// how long a target's page may be, uncompressed.
+const (
+	minScraperInterval = time.Second
+	maxScraperPage     = 128 * units.MiB
+)
 
 // Scraper reads the configuration of a scraper, a Prometheus file, which comes
 // from those who use the server and not from those who run it: it may find
@@ -77,6 +82,12 @@ func Scraper(text []byte, c ScraperCluster) (*Config, error) {
 func confine(sc *config.ScrapeConfig, c ScraperCluster, api *url.URL) error {
 	if i := time.Duration(sc.ScrapeInterval); i < minScraperInterval {
 		return fmt.Errorf("scrape_interval: found %s, allowed is at least %s", i, minScraperInterval)
+	}
+	switch n := sc.BodySizeLimit; {
+	case n == 0:
+		sc.BodySizeLimit = maxScraperPage
+	case n > maxScraperPage:
+		return fmt.Errorf("body_size_limit: found %s, allowed are at most %s", n, maxScraperPage)
 	}
 	h := sc.HTTPClientConfig
 	if a := h.Authorization; a != nil && *a == (commoncfg.Authorization{Type: "Bearer", CredentialsFile: podTokenFile}) {

@@ -23,6 +23,7 @@ func TestScraperDefaultConfiguration(t *testing.T) {
 	require.Empty(t, cfg.MetricsAddress)
 	require.False(t, cfg.Sharding.Auto)
 	for _, sc := range cfg.ScrapeConfigs {
+		require.Equal(t, maxScraperPage, sc.BodySizeLimit)
 		require.Nil(t, sc.HTTPClientConfig.Authorization, "the token is for the API server, which the caller's transport shows it")
 		sd := sc.ServiceDiscoveryConfigs[0].(*kubernetes.SDConfig)
 		require.Equal(t, "https://10.0.0.1:6443", sd.APIServer.String())
@@ -63,6 +64,7 @@ func TestScraperStaysInItsCluster(t *testing.T) {
 		"http":              {job("http_sd_configs: [{url: http://169.254.169.254/}]"), "http_sd_configs"},
 		"dns":               {job("dns_sd_configs: [{names: [a]}]"), "dns_sd_configs"},
 		"hurry":             {"global: {scrape_interval: 10ms, scrape_timeout: 10ms}\n" + job(pods), "at least 1s"},
+		"long pages":        {job(pods + "body_size_limit: 1GiB"), "body_size_limit: found 1GiB, allowed are at most 128MiB"},
 		"unknown field":     {job(pods + "nonsense: 1"), "nonsense"},
 	} {
 		_, err := Scraper([]byte(tc.text), testCluster)

@@ -284,6 +284,8 @@ func TestBadInput(t *testing.T) {
 	}
 	_, err := l.s.Create(t.Context(), mine, "other", Name, Spec{}, nil, "")
 	require.ErrorContains(t, err, "No cluster found for name: other.")
+	_, err = l.s.Get(t.Context(), mine, "prod", Name)
+	require.EqualError(t, err, "No addon: adot found in cluster: prod")
 	_, err = l.s.List(t.Context(), "111111111111", "prod")
 	require.Error(t, err, "it is another account's")
 }

@@ -88,15 +88,15 @@ func (r *row) addon(c *cluster.Cluster) (*Addon, error) {
 	return a, nil
 }
 
-func notFound(name string) error {
-	return &cluster.NotFoundError{Message: fmt.Sprintf("No addon: %s found in the cluster.", name)}
+func notFound(c *cluster.Cluster, name string) error {
+	return &cluster.NotFoundError{Message: fmt.Sprintf("No addon: %s found in cluster: %s", name, c.Name)}
 }
 
-func (s *Service) find(ctx context.Context, db bun.IDB, clusterID, name string) (*row, error) {
+func (s *Service) find(ctx context.Context, db bun.IDB, c *cluster.Cluster, name string) (*row, error) {
 	var r row
-	err := db.NewSelect().Model(&r).Where("cluster_id = ? AND name = ?", clusterID, name).Scan(ctx)
+	err := db.NewSelect().Model(&r).Where("cluster_id = ? AND name = ?", c.ID, name).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, notFound(name)
+		return nil, notFound(c, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read add-on %s: %w", name, err)
@@ -110,7 +110,7 @@ func (s *Service) Get(ctx context.Context, account, clusterName, name string) (*
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.find(ctx, s.db, c.ID, name)
+	r, err := s.find(ctx, s.db, c, name)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (s *Service) Create(ctx context.Context, account, clusterName, name string,
 	}
 	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		var missing *cluster.NotFoundError
-		if before, err := s.find(ctx, tx, c.ID, name); err == nil {
+		if before, err := s.find(ctx, tx, c, name); err == nil {
 			if r.sameRequest(before) {
 				r = before
 				return nil
@@ -203,7 +203,7 @@ func (s *Service) Change(ctx context.Context, account, clusterName, name string,
 	}
 	u := &updateRow{ID: uuid.NewString(), ClusterID: c.ID, Name: name, Status: inProgress, Errors: "[]", CreatedAt: s.cfg.Now().UnixMilli()}
 	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		r, err := s.find(ctx, tx, c.ID, name)
+		r, err := s.find(ctx, tx, c, name)
 		if err != nil {
 			return err
 		}
@@ -272,7 +272,7 @@ func (s *Service) Delete(ctx context.Context, account, clusterName, name string,
 	}
 	var r *row
 	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if r, err = s.find(ctx, tx, c.ID, name); err != nil {
+		if r, err = s.find(ctx, tx, c, name); err != nil {
 			return err
 		}
 		r.Status, r.Preserve, r.ModifiedAt, r.Issues = Deleting, preserve, s.cfg.Now().UnixMilli(), "[]"

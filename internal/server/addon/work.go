@@ -71,7 +71,7 @@ func (s *Service) round(ctx context.Context, running *sync.WaitGroup) error {
 
 // again has another round where the record was changed meanwhile.
 func (s *Service) again(ctx context.Context, r *row) {
-	if now, err := s.find(ctx, s.db, r.ClusterID, r.Name); err == nil && now.ModifiedAt != r.ModifiedAt {
+	if now, err := s.find(ctx, s.db, &cluster.Cluster{ID: r.ClusterID}, r.Name); err == nil && now.ModifiedAt != r.ModifiedAt {
 		s.nudge()
 	}
 }
@@ -182,9 +182,5 @@ func (s *Service) settle(ctx context.Context, r *row, next Status, found []Issue
 
 func (s *Service) drop(ctx context.Context, r *row) error {
 	_, err := s.db.NewDelete().Model(r).WherePK().Exec(ctx)
-	var missing *cluster.NotFoundError
-	if errors.As(err, &missing) {
-		return nil
-	}
 	return err
 }

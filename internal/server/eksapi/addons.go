@@ -182,7 +182,7 @@ func (e *eks) updateAddon(w http.ResponseWriter, c *api.Call) error {
 func (e *eks) describeUpdate(w http.ResponseWriter, c *api.Call) error {
 	name := c.Request.URL.Query().Get("addonName")
 	if name == "" {
-		return invalidParameter("addonName: is required: clusters and node groups are not updated here")
+		return toError(&cluster.NotFoundError{Message: "No update found for ID: " + c.Params["updateId"] + ". Name its add-on (addonName): clusters and node groups are not updated here."}, c.Params["name"])
 	}
 	u, err := e.cfg.Addons.GetUpdate(c.Request.Context(), c.Principal.AccountID, c.Params["name"], name, c.Params["updateId"])
 	if err != nil {
