@@ -170,7 +170,7 @@ func (r *scrapers) start(s *workspace.Scraper, access cluster.Access, api *apiTr
 	run := &runningScraper{scraper: s, access: access, api: api, registry: prometheus.NewRegistry(),
 		log: new(atomic.Pointer[workspace.ScraperLog]), done: make(chan struct{})}
 	run.log.Store(s.Log)
-	run.logger = slog.New(&logs.ScraperHandler{Handler: r.logger.Handler(), ID: s.ID, Log: run.log, Write: r.logs}).With("scraper", s.ID)
+	run.logger = slog.New(logs.NewScraperHandler(r.logger.Handler(), s.ID, run.log, r.logs)).With("scraper", s.ID)
 	var err error
 	run.collector, err = NewCollector(cfg, CollectorDeps{Logger: run.logger, Registerer: run.registry, DrainTimeout: scraperDrain,
 		Reach: &Reach{Targets: api, Endpoints: r.write, Route: func(t *discover.Target) (string, error) {

@@ -65,13 +65,12 @@ func (s *Server) openRules(ctx context.Context) (err error) {
 // workspaceLogger logs for a part what workspaces may want to have in their own
 // logs too.
 func (s *Server) workspaceLogger(component string) *slog.Logger {
-	return slog.New(&logs.Handler{Handler: s.logger.Handler(), Component: component, Write: s.logs.Write,
-		Destination: func(id string) *workspace.LogDestination {
-			if settings := s.workspaces.Settings(id); settings != nil {
-				return settings.Log
-			}
-			return nil
-		}})
+	return slog.New(logs.NewHandler(s.logger.Handler(), component, func(id string) *workspace.LogDestination {
+		if settings := s.workspaces.Settings(id); settings != nil {
+			return settings.Log
+		}
+		return nil
+	}, s.logs.Write))
 }
 
 func (r *serverRules) close() {

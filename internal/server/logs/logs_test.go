@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,14 +139,14 @@ func TestHandlerTellsTheWorkspaceOnly(t *testing.T) {
 	var own bytes.Buffer
 	var lines []string
 	to := workspace.LogDestination{Target: group}
-	l := slog.New(&Handler{Handler: slog.NewTextHandler(&own, &slog.HandlerOptions{Level: slog.LevelWarn}), Component: "ruler",
-		Destination: func(id string) *workspace.LogDestination {
+	l := slog.New(NewHandler(slog.NewTextHandler(&own, &slog.HandlerOptions{Level: slog.LevelWarn}), "ruler",
+		func(id string) *workspace.LogDestination {
 			if id == "ws-1" {
 				return &to
 			}
 			return nil
 		},
-		Write: func(_ workspace.LogDestination, line []byte) { lines = append(lines, string(line)) }})
+		func(_ workspace.LogDestination, line []byte) { lines = append(lines, string(line)) }))
 	l.With("workspace", "ws-1").Warn("Evaluating rule failed", "group", "g<1>", "err", io.EOF)
 	l.With("workspace", "ws-2").Warn("not logged by its workspace")
 	l.Info("no workspace")
@@ -154,4 +155,24 @@ func TestHandlerTellsTheWorkspaceOnly(t *testing.T) {
 	require.Regexp(t, `^\{"timestamp":"[^"]+Z","workspaceId":"ws-1","component":"ruler","message":\{"err":"EOF","group":"g<1>","level":"WARN","log":"Evaluating rule failed"\}\}$`, lines[0])
 	require.Contains(t, lines[1], `"log":"quiet for the program"`)
 	require.Equal(t, 2, strings.Count(own.String(), "\n"))
+}
+
+func TestScraperHandlerTellsItsComponents(t *testing.T) {
+	var own bytes.Buffer
+	var lines []string
+	var log atomic.Pointer[workspace.ScraperLog]
+	l := slog.New(NewScraperHandler(slog.NewTextHandler(&own, &slog.HandlerOptions{Level: slog.LevelWarn}), "s-1", &log,
+		func(_ workspace.LogDestination, line []byte) { lines = append(lines, string(line)) })).With("scraper", "s-1")
+	l.Warn("told nobody else")
+	require.Contains(t, own.String(), "told nobody else")
+	log.Store(&workspace.ScraperLog{Components: []workspace.ScraperComponent{{Type: "EXPORTER"}, {Type: "SERVICE_DISCOVERY"}}})
+	l.Info("of the collector", "target", "x")
+	l.With("endpoint", "workspace").Info("sent", "status", 200)
+	l.Warn("looked", "role", "pod")
+	l.Debug("too much", "role", "pod")
+	require.Len(t, lines, 2)
+	require.Regexp(t, `^\{"timestamp":"[-:.0-9TZ]+","scrapeConfigId":"s-1","component":"EXPORTER","message":\{"endpoint":"workspace","level":"INFO","log":"sent","scraper":"s-1","status":"200"\}\}$`, lines[0])
+	require.Contains(t, lines[1], `"component":"SERVICE_DISCOVERY"`)
+	require.NotContains(t, own.String(), "sent")
+	require.Contains(t, own.String(), "looked")
 }

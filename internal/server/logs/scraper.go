@@ -1,95 +1,48 @@
 package logs
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/mangru/mangru/internal/server/workspace"
 )
 
-// ScraperHandler hands every message of a scraper on and writes it to the
-// scraper's own log too, if it has one, with the fields that Managed Prometheus'
-// vended logs of collectors have.
-type ScraperHandler struct {
-	slog.Handler
-	// ID is the scraper's.
-	ID string
-	// Log is where the scraper's messages go at the moment; it may hold nil.
-	Log *atomic.Pointer[workspace.ScraperLog]
-	// Write takes lines.
-	Write func(to workspace.LogDestination, line []byte)
-
-	attrs []slog.Attr
+// NewScraperHandler returns a handler that hands every message of a scraper on to
+// next and, if the scraper has a log of its own, to write too, with the fields
+// that Managed Prometheus' vended logs of collectors have. log is where the
+// scraper's messages go at the moment; it may hold nil.
+func NewScraperHandler(next slog.Handler, id string, log *atomic.Pointer[workspace.ScraperLog],
+	write func(to workspace.LogDestination, line []byte)) slog.Handler {
+	return &tap{Handler: next,
+		wants: func(l slog.Level) bool { return l >= slog.LevelInfo && log.Load() != nil },
+		tell: func(at time.Time, message map[string]any) {
+			to, component := log.Load(), componentOf(message)
+			if to == nil || !slices.ContainsFunc(to.Components, func(c workspace.ScraperComponent) bool { return c.Type == component }) {
+				return
+			}
+			line, ok := encodeLine(struct {
+				Time      string         `json:"timestamp"`
+				Scraper   string         `json:"scrapeConfigId"`
+				Component string         `json:"component"`
+				Message   map[string]any `json:"message"`
+			}{lineTime(at), id, component, message})
+			if ok {
+				write(to.Destination, line)
+			}
+		}}
 }
 
-// Enabled implements slog.Handler.
-func (h *ScraperHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return h.Handler.Enabled(ctx, l) || l >= slog.LevelInfo && h.Log.Load() != nil
-}
-
-// WithAttrs implements slog.Handler.
-func (h *ScraperHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	c := *h
-	c.Handler = h.Handler.WithAttrs(attrs)
-	c.attrs = append(h.attrs[:len(h.attrs):len(h.attrs)], attrs...)
-	return &c
-}
-
-// WithGroup implements slog.Handler. Groups are left out of the scraper's lines.
-func (h *ScraperHandler) WithGroup(name string) slog.Handler {
-	c := *h
-	c.Handler = h.Handler.WithGroup(name)
-	return &c
-}
-
-// Handle implements slog.Handler.
-func (h *ScraperHandler) Handle(ctx context.Context, r slog.Record) error {
-	if to := h.Log.Load(); to != nil && r.Level >= slog.LevelInfo {
-		h.tell(to, r)
+// componentOf tells by a message's attributes which part of a scraper it is from.
+func componentOf(message map[string]any) string {
+	if _, ok := message["endpoint"]; ok {
+		return "EXPORTER"
 	}
-	if !h.Handler.Enabled(ctx, r.Level) {
-		return nil
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-func (h *ScraperHandler) tell(to *workspace.ScraperLog, r slog.Record) {
-	component := "COLLECTOR"
-	message := map[string]any{"log": r.Message, "level": r.Level.String()}
-	add := func(a slog.Attr) bool {
-		switch a.Key {
-		case "endpoint":
-			component = "EXPORTER"
-		case "discovery", "config", "role": // attributes of Prometheus' discovery
-			component = "SERVICE_DISCOVERY"
+	for _, key := range []string{"discovery", "config", "role"} { // of Prometheus' discovery
+		if _, ok := message[key]; ok {
+			return "SERVICE_DISCOVERY"
 		}
-		if _, taken := message[a.Key]; !taken && a.Value.Kind() != slog.KindGroup {
-			message[a.Key] = a.Value.Resolve().String()
-		}
-		return true
 	}
-	for _, a := range h.attrs {
-		add(a)
-	}
-	r.Attrs(add)
-	if !slices.ContainsFunc(to.Components, func(c workspace.ScraperComponent) bool { return c.Type == component }) {
-		return
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(struct {
-		Time      string         `json:"timestamp"`
-		Scraper   string         `json:"scrapeConfigId"`
-		Component string         `json:"component"`
-		Message   map[string]any `json:"message"`
-	}{r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), h.ID, component, message})
-	if err == nil {
-		h.Write(to.Destination, []byte(strings.TrimSuffix(b.String(), "\n")))
-	}
+	return "COLLECTOR"
 }

@@ -196,7 +196,11 @@ func TestAddons(t *testing.T) {
 		}, 30*time.Second, 10*time.Millisecond)
 		return u
 	}
-	require.Equal(t, types.UpdateStatusSuccessful, update(types.ResolveConflictsOverwrite).Status)
+	done := update(types.ResolveConflictsOverwrite)
+	require.Equal(t, types.UpdateStatusSuccessful, done.Status)
+	var none *types.ResourceNotFoundException
+	_, err = c.DescribeUpdate(ctx, &eks.DescribeUpdateInput{Name: prod, UpdateId: done.Id}) // as that of a cluster
+	require.ErrorAs(t, err, &none)
 	bad := update(types.ResolveConflictsPreserve)
 	require.Equal(t, types.UpdateStatusFailed, bad.Status)
 	require.Equal(t, types.ErrorCode("ClusterUnreachable"), bad.Errors[0].ErrorCode)
