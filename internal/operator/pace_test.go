@@ -70,9 +70,15 @@ func TestEditedAllTheTime(t *testing.T) {
 	}
 	require.Equal(t, second, mounted())
 	require.Len(t, l.configs(), 2, "what is not rolled out leaves nothing behind")
-	l.change(func(o map[string]any) {
-		require.NoError(t, unstructured.SetNestedField(o, int64(3), "spec", "replicas"))
-	})
+	replicas := func(n int64) {
+		l.change(func(o map[string]any) { require.NoError(t, unstructured.SetNestedField(o, n, "spec", "replicas")) })
+	}
+	require.Zero(t, edit("11s").RequeueAfter, "as the pods are")
+	replicas(2)
+	require.NoError(t, l.reconcile())
+	require.EqualValues(t, 2, *l.deployment().Spec.Replicas)
+	require.Positive(t, edit("70s").RequeueAfter)
+	replicas(3)
 	now = now.Add(maxPause)
 	require.NoError(t, l.reconcile())
 	require.NotEqual(t, second, mounted())

@@ -71,10 +71,14 @@ func scraper(t *testing.T, k *cluster.Cluster) {
 		path := "/scrapers/" + s.control(t, "POST", "/scrapers", body)["scraperId"].(string)
 		defer s.control(t, "DELETE", path, nil)
 		var status, reason any = "CREATING", ""
-		for status == "CREATING" {
+		eventually(t, time.Minute, "a scraper that is no longer being made", func() error {
 			got := s.control(t, "GET", path, nil)["scraper"].(map[string]any)
 			status, reason = got["status"].(map[string]any)["statusCode"], got["statusReason"]
-		}
+			if status == "CREATING" {
+				return fmt.Errorf("%v", status)
+			}
+			return nil
+		})
 		if status != "CREATION_FAILED" || !strings.Contains(fmt.Sprint(reason), "refuses the token") {
 			return fmt.Errorf("%v: %v", status, reason)
 		}

@@ -24,7 +24,7 @@ func runIngest(ctx context.Context, args []string) error {
 		return err
 	}
 	cache = filepath.Join(cache, "mangru-bench")
-	o := ingest.Options{Log: log}
+	var o ingest.Options
 	var only, sets, bin string
 	f := flag.NewFlagSet("server ingest", flag.ContinueOnError)
 	f.StringVar(&only, "only", "mangru,prometheus,victoria-metrics", "which servers, the first is compared with the others")
@@ -49,6 +49,9 @@ func runIngest(ctx context.Context, args []string) error {
 	}
 	if o.Queries, err = (&options{sets: sets, boards: *boards}).queries(log); err != nil {
 		return err
+	}
+	if o.Ask > 0 && len(o.Queries) == 0 {
+		return fmt.Errorf("--ask %s: --sets %q has no query to ask", o.Ask, sets)
 	}
 	root, err := peer.Root(ctx)
 	if err != nil {

@@ -4,6 +4,7 @@ package clients
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -306,12 +307,18 @@ func TestPromtool(t *testing.T) {
 	l.wants(l.run(promtool, "query", "instant", l.proxy, "shop:orders:sum"), "shop:orders:sum => 12 @")
 }
 
+// eventually looks from the test's own goroutine, for f may fail the test.
 func eventually(t *testing.T, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !f(); {
-		if time.Now().After(end) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond) // each look is a process
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-ctx.Done():
 			t.Fatal("not within a minute")
+		case <-tick.C:
 		}
-		time.Sleep(100 * time.Millisecond) // each look is a process
 	}
 }

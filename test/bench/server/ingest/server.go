@@ -101,18 +101,36 @@ func (s *server) start(ctx context.Context) error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	for end := time.Now().Add(5 * time.Minute); ; {
-		res, err := http.Get("http://" + listen + ready) //nolint:noctx // bounded by end
+	if err := answers(ctx, "http://"+listen+ready); err != nil {
+		return errors.Join(fmt.Errorf("%s does not start, see %s: %w", s.name, log.Name(), err), s.kill())
+	}
+	return nil
+}
+
+// answers waits until a URL answers with 200.
+func answers(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
 		if err == nil {
 			_ = res.Body.Close()
 			if res.StatusCode == http.StatusOK {
 				return nil
 			}
+			err = errors.New(res.Status)
 		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return fmt.Errorf("%s does not start: see %s", s.name, log.Name())
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -159,8 +177,8 @@ func (s *server) kill() error {
 	return nil
 }
 
-// ask sends a query and reads the answer.
-func (s *server) ask(ctx context.Context, path string, form map[string]string) error {
+// ask sends a query and reads the answer into a writer.
+func (s *server) ask(ctx context.Context, path string, form map[string]string, into io.Writer) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, http.NoBody)
 	if err != nil {
 		return err
@@ -179,7 +197,7 @@ func (s *server) ask(ctx context.Context, path string, form map[string]string) e
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 300)) // the status says it
 		return fmt.Errorf("%s: %s", res.Status, text)
 	}
-	_, err = io.Copy(io.Discard, res.Body)
+	_, err = io.Copy(into, res.Body)
 	return err
 }
 

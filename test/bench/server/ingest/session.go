@@ -6,10 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +38,6 @@ type Options struct {
 	Recordings string
 	// Dir takes the servers' data and is emptied first.
 	Dir string
-	Log *slog.Logger
 }
 
 // Program is a server's name and where it is.
@@ -228,7 +228,7 @@ func (o *Options) askAlong(ctx context.Context, s *server, res *Result, speed fl
 		now := start.Add(time.Duration(float64(time.Since(began)) * speed))
 		path, form := request(o.Queries[i%len(o.Queries)], now.Add(-time.Hour), now, o.Step)
 		asked := time.Now()
-		if err := s.ask(ctx, path, form); err != nil {
+		if err := s.ask(ctx, path, form, io.Discard); err != nil {
 			if ctx.Err() == nil {
 				res.Errors = append(res.Errors, err.Error())
 			}
@@ -256,15 +256,23 @@ func (o *Options) restart(ctx context.Context, s *server, res *Result, end time.
 	if err := s.start(ctx); err != nil {
 		return err
 	}
-	if err := s.ask(ctx, "/query", map[string]string{"query": "count(node_load1)", "time": strconv.FormatInt(end.Unix(), 10)}); err != nil {
+	var answer strings.Builder
+	if err := s.ask(ctx, "/query", map[string]string{"query": "count(node_load1)", "time": strconv.FormatInt(end.Unix(), 10)}, &answer); err != nil {
 		return err
 	}
 	res.Restart = time.Since(began)
+	if !strings.Contains(answer.String(), `"value"`) {
+		return fmt.Errorf("the samples are gone after a kill: %s", answer.String())
+	}
 	return nil
 }
 
-// queries asks each query of all servers in turns.
+// queries asks each query of all servers in turns; without rounds there is nothing
+// to report.
 func (o *Options) queries(ctx context.Context, all []*server, r *Report, start, end time.Time) error {
+	if o.Rounds <= 0 {
+		return nil
+	}
 	for _, q := range o.Queries {
 		path, form := request(q, start, end, o.Step)
 		walls, cpus, failed := make([][]time.Duration, len(all)), make([][]time.Duration, len(all)), make([]string, len(all))
@@ -278,7 +286,7 @@ func (o *Options) queries(ctx context.Context, all []*server, r *Report, start, 
 					return err
 				}
 				began := time.Now()
-				if err := all[i].ask(ctx, path, form); err != nil {
+				if err := all[i].ask(ctx, path, form, io.Discard); err != nil {
 					if ctx.Err() != nil {
 						return ctx.Err()
 					}
@@ -299,7 +307,7 @@ func (o *Options) queries(ctx context.Context, all []*server, r *Report, start, 
 	return nil
 }
 
-// quantile of at least one number.
+// quantile of some numbers; zero of none.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
