@@ -6,6 +6,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/mangru/mangru/test/bench/process"
 )
 
 // Cost is what a collector took for its work during a window of time.
@@ -59,11 +61,11 @@ func (s *session) measureCost(ctx context.Context, o *options) (*Cost, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, peak, err := memory(s.pid())
+	resident, err := process.Memory(s.pid())
 	if err != nil {
 		return nil, err
 	}
-	c := &Cost{Targets: len(s.targets), RSSPeak: peak, RSSMax: slices.Max(rss), RSS: median(rss)}
+	c := &Cost{Targets: len(s.targets), RSSPeak: resident.Peak, RSSMax: slices.Max(rss), RSS: median(rss)}
 	c.window(before, after)
 	if late := after.at.Sub(before.at) - o.duration; late > o.duration/10+time.Second {
 		s.log.Warn("the machine stood still for a while, or is too busy: the figures say little", "collector", s.collector.Name, "late", late)

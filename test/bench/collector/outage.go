@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mangru/mangru/test/bench/collector/load"
+	"github.com/mangru/mangru/test/bench/process"
 )
 
 // outageOptions are the flags of "outage".
@@ -70,9 +71,11 @@ func (s *session) measureOutage(ctx context.Context, o *options) (*Outage, error
 	if err := s.catchUp(ctx, o, r); err != nil {
 		return nil, err
 	}
-	if _, r.RSSPeak, err = memory(s.pid()); err != nil {
+	resident, err := process.Memory(s.pid())
+	if err != nil {
 		return nil, err
 	}
+	r.RSSPeak = resident.Peak
 	if err := s.end(); err != nil {
 		return nil, err
 	}
@@ -91,7 +94,7 @@ func (s *session) away(ctx context.Context, o *options, r *Outage) error {
 		return err
 	}
 	began := time.Now()
-	cpu, err := cpuTime(s.pid())
+	cpu, err := process.CPU(s.pid())
 	if err != nil {
 		return err
 	}
@@ -115,7 +118,7 @@ func (s *session) away(ctx context.Context, o *options, r *Outage) error {
 	}
 	r.Away = time.Since(began).Seconds()
 	r.RSSEnd = median(rss[max(0, len(rss)-10):])
-	now, err := cpuTime(s.pid())
+	now, err := process.CPU(s.pid())
 	r.CPU = (now - cpu).Seconds()
 	return err
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/mangru/mangru/test/bench/collector/pages"
 	"github.com/mangru/mangru/test/bench/collector/peer"
 	"github.com/mangru/mangru/test/bench/collector/sink"
+	"github.com/mangru/mangru/test/bench/process"
 )
 
 // session is one collector at work between a page server and a sink of its own.
@@ -249,13 +250,13 @@ func (s *session) state(ctx context.Context) (st state, err error) {
 	if err := s.alive(); err != nil {
 		return st, err
 	}
-	if st.cpu, err = cpuTime(s.pid()); err != nil {
+	if st.cpu, err = process.CPU(s.pid()); err != nil {
 		return st, err
 	}
-	if st.pageCPU, err = cpuTime(s.pages.cmd.Process.Pid); err != nil {
+	if st.pageCPU, err = process.CPU(s.pages.cmd.Process.Pid); err != nil {
 		return st, err
 	}
-	if st.sinkCPU, err = cpuTime(s.sink.cmd.Process.Pid); err != nil {
+	if st.sinkCPU, err = process.CPU(s.sink.cmd.Process.Pid); err != nil {
 		return st, err
 	}
 	err = s.counts(ctx, &st)
@@ -280,11 +281,11 @@ func (s *session) watch(ctx context.Context, d time.Duration, each func() (done 
 			return rss, s.alive()
 		case <-tick.C:
 		}
-		now, _, err := memory(s.pid())
+		resident, err := process.Memory(s.pid())
 		if err != nil {
 			return rss, err
 		}
-		rss = append(rss, now)
+		rss = append(rss, resident.Now)
 		if each == nil {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mangru/mangru/test/bench/collector/sink"
+	"github.com/mangru/mangru/test/bench/process"
 )
 
 // Start is how soon after its start a collector delivers.
@@ -46,7 +47,7 @@ func (s *session) measureStart(ctx context.Context) (*Start, error) {
 	if err != nil {
 		return nil, err
 	}
-	cpu, err := cpuTime(s.pid())
+	cpu, err := process.CPU(s.pid())
 	r.CPU = cpu.Seconds()
 	return r, err
 }

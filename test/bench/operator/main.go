@@ -24,6 +24,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mangru/mangru/test/bench/process"
 	"github.com/mangru/mangru/test/cluster"
 )
 
@@ -176,25 +177,12 @@ func find(prefix string) (int, error) {
 
 // usage tells what a process takes.
 func usage(pid int) (string, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	cpu, err := process.CPU(pid)
 	if err != nil {
 		return "", err
 	}
-	mib := map[string]int{}
-	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) == 3 && f[2] == "kB" {
-			n, _ := strconv.Atoi(f[1]) // the kernel's own number
-			mib[strings.TrimSuffix(f[0], ":")] = n >> 10
-		}
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return "", err
-	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return fmt.Sprintf("RSS %d MiB (anonymous %d, file %d), peak %d MiB, CPU %.1f s", mib["VmRSS"], mib["RssAnon"], mib["RssFile"], mib["VmHWM"], float64(user+system)/100), nil
+	r, err := process.Memory(pid)
+	return fmt.Sprintf("RSS %d MiB (anonymous %d, file %d), peak %d MiB, CPU %.1f s", r.Now>>20, r.Anonymous>>20, r.File>>20, r.Peak>>20, cpu.Seconds()), err
 }
 
 // profile keeps one of the operator's profiles. Its absence spoils no measurement.

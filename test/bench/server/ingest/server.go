@@ -14,12 +14,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/mangru/mangru/internal/auth/sigv4"
+	"github.com/mangru/mangru/test/bench/process"
 )
 
 // Names of the servers.
@@ -208,34 +208,12 @@ type usage struct {
 }
 
 func (s *server) usage() (u usage, err error) {
-	dir := "/proc/" + strconv.Itoa(s.cmd.Process.Pid)
-	stat, err := os.ReadFile(dir + "/stat")
-	if err != nil {
+	if u.cpu, err = process.CPU(s.cmd.Process.Pid); err != nil {
 		return u, err
 	}
-	// The name in parentheses may hold anything; the third field follows it. 11 and
-	// 12 after it are user and system time in hundredths of a second.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return u, err
-		}
-		u.cpu += time.Duration(n) * 10 * time.Millisecond
-	}
-	status, err := os.ReadFile(dir + "/status")
-	if err != nil {
-		return u, err
-	}
-	for name, to := range map[string]*int64{"VmRSS:": &u.rss, "VmHWM:": &u.peak} {
-		_, rest, _ := strings.Cut(string(status), name)
-		n, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-		if *to, err = strconv.ParseInt(n, 10, 64); err != nil {
-			return u, err
-		}
-		*to <<= 10
-	}
-	return u, nil
+	resident, err := process.Memory(s.cmd.Process.Pid)
+	u.rss, u.peak = resident.Now, resident.Peak
+	return u, err
 }
 
 // disk is what the program's files take, in bytes; log and blocks apart.

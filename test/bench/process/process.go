@@ -1,11 +1,11 @@
 //go:build linux
 
-package main
+// Package process tells what other processes of this machine use, from /proc.
+package process
 
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +15,8 @@ import (
 // platform that Go runs on.
 const ticksPerSecond = 100
 
-// cpuTime is what a process has used so far, in user and kernel mode.
-func cpuTime(pid int) (time.Duration, error) {
+// CPU is what a process has used so far, in user and kernel mode.
+func CPU(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
@@ -37,37 +37,27 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
-// memory is a process's resident set, now and at most, in bytes.
-func memory(pid int) (now, peak int64, err error) {
+// Resident is a process's resident set in bytes: all of it, what of it is
+// anonymous and of files, and the most that it ever was.
+type Resident struct{ Now, Anonymous, File, Peak int64 }
+
+// Memory is a process's resident set.
+func Memory(pid int) (r Resident, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, 0, err
+		return r, err
 	}
+	to := map[string]*int64{"VmRSS:": &r.Now, "RssAnon:": &r.Anonymous, "RssFile:": &r.File, "VmHWM:": &r.Peak}
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
-		if len(fields) != 3 || fields[2] != "kB" {
+		if len(fields) != 3 || to[fields[0]] == nil {
 			continue
 		}
 		n, err := strconv.ParseInt(fields[1], 10, 64)
 		if err != nil {
-			return 0, 0, err
+			return r, err
 		}
-		switch fields[0] {
-		case "VmRSS:":
-			now = n << 10
-		case "VmHWM:":
-			peak = n << 10
-		}
+		*to[fields[0]] = n << 10
 	}
-	return now, peak, nil
-}
-
-// median of at least one number; the slice is sorted.
-func median[T int64 | float64](all []T) T {
-	slices.Sort(all)
-	n := len(all)
-	if n%2 == 1 {
-		return all[n/2]
-	}
-	return (all[n/2-1] + all[n/2]) / 2
+	return r, nil
 }
