@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,7 +54,6 @@ type addonCluster struct {
 // addonValues is what an add-on's configuration can say.
 type addonValues struct {
 	ReplicaCount int               `json:"replicaCount,omitempty"`
-	Image        string            `json:"image,omitempty"`
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 	Tolerations  []any             `json:"tolerations,omitempty"`
 	Affinity     map[string]any    `json:"affinity,omitempty"`
@@ -121,8 +119,8 @@ func (a *addonInstaller) render(ad *addon.Addon, config *rest.Config) (*install.
 		return nil, err
 	}
 	req := install.Request{Release: addon.Name, Namespace: addonNamespace, Values: []install.Values{{Name: "configurationValues", Text: text}}, Version: version}
-	if image := cmp.Or(v.Image, a.cfg.Image); image != "" {
-		req.Set = imageValues(image)
+	if a.cfg.Image != "" {
+		req.Set = imageValues(a.cfg.Image)
 	}
 	r, err := install.Render(deploy.Chart(), req, config)
 	if err != nil || ad.RoleARN == "" {

@@ -47,7 +47,7 @@ func TestAddonObjects(t *testing.T) {
 
 func TestAddonConfiguration(t *testing.T) {
 	for text, says := range map[string]string{
-		"replicaCount: 0": "replicaCount", "collector: {}": "collector", "replicaCount: many": "replicaCount", "a: [": "neither YAML nor JSON", "- a": "neither YAML nor JSON",
+		"replicaCount: 0": "replicaCount", "collector: {}": "collector", "image: registry.example/other:v1": "image", "replicaCount: many": "replicaCount", "a: [": "neither YAML nor JSON", "- a": "neither YAML nor JSON",
 	} {
 		require.ErrorContains(t, new(addonInstaller).CheckConfiguration(text), says)
 	}
