@@ -79,6 +79,9 @@ var ownedBy = map[string][]string{
 	"sigs.k8s.io/controller-runtime":              {"operator"},
 	"helm.sh/helm/v4":                             {"install"},
 	"k8s.io/kube-state-metrics/v2":                {"exporter/kube"},
+	"github.com/go-webauthn/webauthn":             {"people/signin"},
+	"github.com/zitadel/oidc/v3":                  {"people/federation"},
+	"github.com/crewjam/saml":                     {"people/federation"},
 }
 
 func TestImports(t *testing.T) {

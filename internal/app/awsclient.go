@@ -312,6 +312,22 @@ func (c *awsClient) restOf(ctx context.Context, service, operation, method, path
 	return c.exchange(req, service, region, operation, out)
 }
 
+// restPages calls a listing operation until there is no more. The query of the
+// first call is q.
+func restPages[P any](ctx context.Context, c *awsClient, service, operation, path string, q url.Values, take func(*P) (next string, err error)) error {
+	for {
+		var page P
+		if err := c.restOf(ctx, service, operation, http.MethodGet, path+"?"+q.Encode(), nil, &page); err != nil {
+			return err
+		}
+		next, err := take(&page)
+		if err != nil || next == "" {
+			return err
+		}
+		q.Set("nextToken", next)
+	}
+}
+
 // exchange sends a request and reads its answer, JSON, into out, which may be nil.
 func (c *awsClient) exchange(req *http.Request, service, region, operation string, out any) error {
 	res, err := c.do(req, service, region)

@@ -424,31 +424,22 @@ func (c *awsClient) ensureProvider(ctx context.Context, account, issuer string, 
 }
 
 func (c *awsClient) clusters(ctx context.Context) ([]describedCluster, error) {
+	type page struct {
+		Clusters  []string `json:"clusters"`
+		NextToken string   `json:"nextToken"`
+	}
 	list := []describedCluster{}
-	next := ""
-	for {
-		q := url.Values{"include": {"all"}}
-		if next != "" {
-			q.Set("nextToken", next)
-		}
-		var page struct {
-			Clusters  []string `json:"clusters"`
-			NextToken string   `json:"nextToken"`
-		}
-		if err := c.rest(ctx, "ListClusters", http.MethodGet, "/clusters?"+q.Encode(), nil, &page); err != nil {
-			return nil, err
-		}
-		for _, name := range page.Clusters {
+	err := restPages(ctx, c, serviceEKS, "ListClusters", "/clusters", url.Values{"include": {"all"}}, func(p *page) (string, error) {
+		for _, name := range p.Clusters {
 			d, err := c.cluster(ctx, name)
 			if err != nil {
-				return nil, err
+				return "", err
 			}
 			list = append(list, d)
 		}
-		if next = page.NextToken; next == "" {
-			return list, nil
-		}
-	}
+		return p.NextToken, nil
+	})
+	return list, err
 }
 
 func newClusterListCmd(f *awsFlags) *cobra.Command {

@@ -38,23 +38,16 @@ func (c *awsClient) grafana(ctx context.Context, operation, method, path string,
 }
 
 func (c *awsClient) dashboardWorkspaces(ctx context.Context) ([]grafanaWorkspace, error) {
-	all := []grafanaWorkspace{}
-	for next := ""; ; {
-		q := url.Values{}
-		if next != "" {
-			q.Set("nextToken", next)
-		}
-		var out struct {
-			Workspaces []grafanaWorkspace `json:"workspaces"`
-			NextToken  string             `json:"nextToken"`
-		}
-		if err := c.grafana(ctx, "ListWorkspaces", "GET", "/workspaces?"+q.Encode(), nil, &out); err != nil {
-			return nil, err
-		}
-		if all, next = append(all, out.Workspaces...), out.NextToken; next == "" {
-			return all, nil
-		}
+	type page struct {
+		Workspaces []grafanaWorkspace `json:"workspaces"`
+		NextToken  string             `json:"nextToken"`
 	}
+	all := []grafanaWorkspace{}
+	err := restPages(ctx, c, serviceGrafana, "ListWorkspaces", "/workspaces", url.Values{}, func(p *page) (string, error) {
+		all = append(all, p.Workspaces...)
+		return p.NextToken, nil
+	})
+	return all, err
 }
 
 // dashboardWorkspace finds a workspace by id or name.
@@ -170,22 +163,17 @@ func newDashboardWorkspacePermissionsCmd(f *awsFlags) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		type page struct {
+			Permissions []grafanaPermission `json:"permissions"`
+			NextToken   string              `json:"nextToken"`
+		}
 		list := []grafanaPermission{}
-		for next := ""; ; {
-			q := url.Values{}
-			if next != "" {
-				q.Set("nextToken", next)
-			}
-			var out struct {
-				Permissions []grafanaPermission `json:"permissions"`
-				NextToken   string              `json:"nextToken"`
-			}
-			if err := c.grafana(cmd.Context(), "ListPermissions", "GET", "/workspaces/"+w.ID+"/permissions?"+q.Encode(), nil, &out); err != nil {
-				return err
-			}
-			if list, next = append(list, out.Permissions...), out.NextToken; next == "" {
-				break
-			}
+		err = restPages(cmd.Context(), c.awsClient, serviceGrafana, "ListPermissions", "/workspaces/"+w.ID+"/permissions", url.Values{}, func(p *page) (string, error) {
+			list = append(list, p.Permissions...)
+			return p.NextToken, nil
+		})
+		if err != nil {
+			return err
 		}
 		return f.show(cmd, struct {
 			Permissions []grafanaPermission `json:"permissions"`

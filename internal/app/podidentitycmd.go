@@ -97,34 +97,26 @@ func newAssociationCreateCmd(f *awsFlags) *cobra.Command {
 }
 
 func (c *awsClient) associations(ctx context.Context, cluster string) ([]podAssociation, error) {
+	type page struct {
+		Associations []podAssociation `json:"associations"`
+		NextToken    string           `json:"nextToken"`
+	}
 	list := []podAssociation{}
-	next := ""
-	for {
-		q := url.Values{}
-		if next != "" {
-			q.Set("nextToken", next)
-		}
-		var page struct {
-			Associations []podAssociation `json:"associations"`
-			NextToken    string           `json:"nextToken"`
-		}
-		if err := c.rest(ctx, "ListPodIdentityAssociations", http.MethodGet, associationsPath(cluster)+"?"+q.Encode(), nil, &page); err != nil {
-			return nil, err
-		}
-		for i := range page.Associations {
+	path := associationsPath(cluster)
+	err := restPages(ctx, c, serviceEKS, "ListPodIdentityAssociations", path, url.Values{}, func(p *page) (string, error) {
+		for i := range p.Associations {
 			var full struct {
 				Association podAssociation `json:"association"`
 			}
-			id := page.Associations[i].AssociationID
-			if err := c.rest(ctx, "DescribePodIdentityAssociation", http.MethodGet, associationsPath(cluster)+"/"+id, nil, &full); err != nil {
-				return nil, err
+			id := p.Associations[i].AssociationID
+			if err := c.rest(ctx, "DescribePodIdentityAssociation", http.MethodGet, path+"/"+id, nil, &full); err != nil {
+				return "", err
 			}
 			list = append(list, full.Association)
 		}
-		if next = page.NextToken; next == "" {
-			return list, nil
-		}
-	}
+		return p.NextToken, nil
+	})
+	return list, err
 }
 
 func newAssociationListCmd(f *awsFlags) *cobra.Command {

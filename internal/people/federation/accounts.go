@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -82,7 +83,7 @@ func (s *Service) names(a *Assertion) []string {
 			out = append(out, n)
 		}
 	}
-	return append(out, or(a.Login, "person")+"-"+unique)
+	return append(out, cmp.Or(a.Login, "person")+"-"+unique)
 }
 
 // link gives an account that is there to who comes, if both sides verified the

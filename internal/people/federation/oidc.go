@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -98,20 +99,13 @@ func (s *Service) finishOIDC(r *http.Request, p *Provider, pending *Pending) (*A
 	c := p.Settings.Claims
 	verified, _ := claims["email_verified"].(bool)
 	a := &Assertion{Provider: p.ID, Issuer: p.Settings.Issuer, Subject: id.Subject, Login: first(claims, c.Login, "preferred_username", "nickname"),
-		Email: first(claims, c.Email, "email"), Name: first(claims, c.Name, "name"), Groups: list(claims[or(c.Groups, "groups")])}
+		Email: first(claims, c.Email, "email"), Name: first(claims, c.Name, "name"), Groups: list(claims[cmp.Or(c.Groups, "groups")])}
 	// Only the standard claim has a standard word about being verified.
 	a.EmailVerified = verified && (c.Email == "" || c.Email == "email")
 	if a.Subject == "" {
 		return nil, fmt.Errorf("%w: it names nobody", ErrRefused)
 	}
 	return a, nil
-}
-
-func or(name, otherwise string) string {
-	if name == "" {
-		return otherwise
-	}
-	return name
 }
 
 // first returns the first claim that is a text: the one that was set, else those

@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -143,7 +144,7 @@ func (s *Service) finishSAML(r *http.Request, p *Provider, pending *Pending) (*A
 		Login:  pick(values, c.Login, "login", "username", "uid", "urn:oid:0.9.2342.19200300.100.1.1"),
 		Email:  pick(values, c.Email, "email", "mail", "urn:oid:0.9.2342.19200300.100.1.3", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress"),
 		Name:   pick(values, c.Name, "displayName", "name", "urn:oid:2.16.840.1.113730.3.1.241", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"),
-		Groups: values[or(c.Groups, "groups")]}
+		Groups: values[cmp.Or(c.Groups, "groups")]}
 	if a.Email == "" && name.Format == string(saml.EmailAddressNameIDFormat) {
 		a.Email = name.Value
 	}

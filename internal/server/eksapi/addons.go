@@ -2,6 +2,7 @@ package eksapi
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -121,7 +122,8 @@ func (e *eks) createAddon(w http.ResponseWriter, c *api.Call) error {
 
 func addonError(err error, clusterName, name string) error {
 	err = toError(err, clusterName)
-	if e, ok := err.(*api.Error); ok && e.Extra != nil { //nolint:errorlint // toError's own
+	var e *api.Error
+	if errors.As(err, &e) && e.Extra != nil {
 		e.Extra["addonName"] = name
 	}
 	return err
