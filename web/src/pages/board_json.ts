@@ -67,15 +67,6 @@ export function addPanel(board: Json, title: string, what: Json = {}): { board: 
   return { board: { ...board, panels: [panel, ...moved] }, id };
 }
 
-/** placePanel moves and sizes a panel within the grid's 24 columns. */
-export function placePanel(board: Json, id: number, to: Partial<{ x: number; y: number; w: number; h: number }>): Json {
-  return changePanel(board, id, (p) => {
-    const at = { ...gridOf(p), ...to };
-    const w = Math.min(24, Math.max(1, Math.round(at.w)));
-    return { ...p, gridPos: { x: Math.min(24 - w, Math.max(0, Math.round(at.x))), y: Math.max(0, Math.round(at.y)), w, h: Math.max(1, Math.round(at.h)) } };
-  });
-}
-
 /** emptyBoard is what a new board begins as. */
 export function emptyBoard(title: string): Json {
   return { title, tags: [], panels: [], schemaVersion: 42, time: { from: 'now-6h', to: 'now' }, templating: { list: [] }, annotations: { list: [] } };

@@ -35,7 +35,7 @@ export default function ExplainView({ expr, sourceUid, range }: Props) {
     return tree ? flatten(tree) : [];
   }, [expr]);
   const end = range.to.valueOf();
-  const measured = useMeasured(lines.map((l) => l.part), sourceUid, end);
+  const measured = useMeasured(lines, sourceUid, end);
   if (lines.length === 0) {
     return <p>{x('explainEmpty')}</p>;
   }
@@ -92,17 +92,16 @@ function Line({ part, depth, measured, sentence, cause, waits }: LineProps) {
 }
 
 /** useMeasured asks about the parts one after the other, innermost first, so that explaining never takes more of a server than one query does. */
-function useMeasured(parts: readonly Part[], sourceUid: string, endMs: number): ReadonlyMap<number, Measured> {
+function useMeasured(lines: readonly { part: Part }[], sourceUid: string, endMs: number): ReadonlyMap<number, Measured> {
   const [measured, setMeasured] = useState<ReadonlyMap<number, Measured>>(new Map());
-  const key = parts.map((p) => p.text).join('\n');
   useEffect(() => {
     const controller = new AbortController();
     const api = new PrometheusApi(sourceUid);
     const found = new Map<number, Measured>();
     setMeasured(found);
     void (async () => {
-      const asked = [...parts.entries()].filter(([, p]) => measureOf(p) !== '').reverse().slice(0, MAX_MEASURED);
-      for (const [i, part] of asked) {
+      const asked = [...lines.entries()].filter(([, l]) => measureOf(l.part) !== '').reverse().slice(0, MAX_MEASURED);
+      for (const [i, { part }] of asked) {
         found.set(i, await measure(api, part, endMs, controller.signal));
         if (controller.signal.aborted) {
           return;
@@ -111,8 +110,7 @@ function useMeasured(parts: readonly Part[], sourceUid: string, endMs: number): 
       }
     })();
     return () => controller.abort();
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- key stands for parts
-  }, [key, sourceUid, endMs]);
+  }, [lines, sourceUid, endMs]);
   return measured;
 }
 

@@ -49,7 +49,7 @@ function Explore({ sources }: { sources: DataSource[] }) {
   // eslint-disable-next-line react-hooks/exhaustive-deps
   const range = useMemo(() => parseRange(from, to, timeZone), [from, to, timeZone, tick]);
   const { ref, width } = useSize<HTMLDivElement>();
-  const { result, running } = useExplore({ queries: state.queries, kind: state.kind, source, sources, range, width });
+  const { result, running } = useExplore({ queries: state.queries, kind: state.kind, source, sources, range, tick, width });
   const patch = useCallback((change: (p: URLSearchParams) => URLSearchParams) => setParams((p) => change(new URLSearchParams(p))), [setParams]);
   const drafts = useDrafts(state.queries, patch);
   const run = (queries: readonly ExploreQuery[] = drafts.list, ds = source?.uid) => {

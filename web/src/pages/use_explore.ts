@@ -1,11 +1,12 @@
 /** Runs the queries of Explore: the graph's and the table's at once; the former answer stays until the next one is there. */
 import type { DataFrame, TimeRange } from '@grafana/data';
-import { useEffect, useRef, useState } from 'react';
+import { useRef } from 'react';
 import type { DataSource } from '../board/datasource';
 import type { Target } from '../board/model';
 import type { Reason } from '../data/diagnose';
 import { planPanel, QueryRunner, runPlan, type PanelResult, type Plan } from '../data/queries';
 import { hasValues } from '../panels/prepare';
+import { useLoad } from '../ui/hooks';
 import type { ExploreQuery, Kind } from './explore_state';
 
 /** QueryOutcome is what became of one query. */
@@ -35,42 +36,24 @@ interface Input {
   source: DataSource | undefined;
   sources: DataSource[];
   range: TimeRange;
+  /** Counts what asks again without changing anything. */
+  tick: number;
   width: number;
 }
 
-export function useExplore({ queries, kind, source, sources, range, width }: Input): { result: ExploreResult | null; running: boolean } {
-  const [result, setResult] = useState<ExploreResult | null>(null);
-  const [running, setRunning] = useState(false);
+export function useExplore({ queries, kind, source, sources, range, tick, width }: Input): { result: ExploreResult | null; running: boolean } {
   // Steps follow the width of the first look: resizing a window must not ask again.
   const measured = useRef(0);
   if (width > 0 && measured.current === 0) {
     measured.current = width;
   }
   const ready = width > 0;
-  const key = JSON.stringify(queries);
-  useEffect(() => {
+  const key = JSON.stringify([queries, kind, source?.uid, range.from.valueOf(), range.to.valueOf(), tick, ready]);
+  const { value, loading } = useLoad(key, async (signal) => {
     const wanted = queries.filter((q) => !q.hidden && q.expr.trim() !== '');
-    if (wanted.length === 0 || !source || !ready) {
-      setResult(null);
-      return;
-    }
-    const controller = new AbortController();
-    setRunning(true);
-    explore({ queries: wanted, kind, source, sources, range, width: measured.current }, controller.signal).then(
-      (r) => {
-        if (!controller.signal.aborted) {
-          setResult(r);
-          setRunning(false);
-        }
-      },
-      () => {
-        // Only a cancelled run rejects; the run that replaced it reports.
-      }
-    );
-    return () => controller.abort();
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- key stands for queries
-  }, [key, kind, source, sources, range, ready]);
-  return { result, running };
+    return wanted.length === 0 || !source || !ready ? null : explore({ queries: wanted, kind, source, sources, range, width: measured.current }, signal);
+  });
+  return { result: value, running: loading };
 }
 
 function target(q: ExploreQuery, instant: boolean): Target {
@@ -79,7 +62,7 @@ function target(q: ExploreQuery, instant: boolean): Target {
   };
 }
 
-async function explore(input: Input & { source: DataSource }, signal: AbortSignal): Promise<ExploreResult> {
+async function explore(input: Omit<Input, 'tick'> & { source: DataSource }, signal: AbortSignal): Promise<ExploreResult> {
   const { queries, kind, source, sources, range, width } = input;
   const started = performance.now();
   const rangeMs = { from: range.from.valueOf(), to: range.to.valueOf() };

@@ -42,31 +42,36 @@ function initialLanguage(): Language {
 const I18nContext = createContext<I18n>({ language: 'en', setLanguage: () => undefined, t: (k, v) => translate('en', k, v) });
 
 export function I18nProvider({ children }: { children: ReactNode }) {
-  const [language, setLanguage] = useState<Language>(initialLanguage);
-  const [ready, setReady] = useState<Language>('en');
+  const [wanted, setWanted] = useState<Language>(initialLanguage);
+  // The page stays as it is, with all that people have not saved, until the texts of another language are there.
+  const [language, setLanguage] = useState<Language | null>(wanted === 'en' ? 'en' : null);
   useEffect(() => {
     let current = true;
-    document.documentElement.lang = language;
     // Without its texts a page still works, in English.
-    const done = () => current && setReady(language);
-    loadLanguage(language).then(done, done);
+    const done = () => {
+      if (current) {
+        document.documentElement.lang = wanted;
+        setLanguage(wanted);
+      }
+    };
+    loadLanguage(wanted).then(done, done);
     return () => {
       current = false;
     };
-  }, [language]);
-  const value = useMemo<I18n>(
-    () => ({
-      language,
-      setLanguage: (l) => {
-        localStorage.setItem(STORAGE_KEY, l);
-        setLanguage(l);
+  }, [wanted]);
+  const value = useMemo<I18n | null>(
+    () =>
+      language && {
+        language,
+        setLanguage: (l) => {
+          localStorage.setItem(STORAGE_KEY, l);
+          setWanted(l);
+        },
+        t: (key, values) => translate(language, key, values),
       },
-      t: (key, values) => translate(language, key, values),
-    }),
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- texts that have arrived are new texts
-    [language, ready]
+    [language]
   );
-  return <I18nContext.Provider value={value}>{ready === language ? children : null}</I18nContext.Provider>;
+  return value && <I18nContext.Provider value={value}>{children}</I18nContext.Provider>;
 }
 
 export function useT(): T {

@@ -182,3 +182,19 @@ test('variables, annotations and links have forms', async () => {
   expect(board).toMatchObject({ templating: { list: [{ name: 'node', multi: true, query: 'label_values(node_load1, node)' }] }, links: [{ url: '/d/nodes', type: 'link' }], annotations: { list: [{ expr: 'changes(up[1m]) > 0' }] } });
   expect(o.complaints).toEqual([]);
 });
+
+test('changing the language keeps what is not saved, and the step back', async () => {
+  await page.goto(`${fake.url}/d/mine?editPanel=1`);
+  await page.getByTestId('panel-editor').waitFor();
+  await settled(page);
+  await page.getByRole('textbox', { name: 'Title', exact: true }).fill('Not saved yet');
+  await page.getByText('Not saved yet').first().waitFor();
+  await page.getByRole('button', { name: '한국어' }).click();
+  await page.getByRole('button', { name: '저장', exact: true }).waitFor();
+  expect(await page.evaluate(() => document.documentElement.lang)).toBe('ko');
+  await page.getByRole('button', { name: 'English' }).click();
+  expect(await page.getByRole('textbox', { name: 'Title', exact: true }).inputValue()).toBe('Not saved yet');
+  await page.getByRole('button', { name: /^Undo/ }).click();
+  await expect.poll(() => page.getByRole('textbox', { name: 'Title', exact: true }).inputValue()).toBe('Left');
+  expect(o.complaints).toEqual([]);
+});
