@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -182,7 +181,7 @@ func (e estate) Clusters(ctx context.Context) ([]portal.Cluster, error) {
 }
 
 func (e estate) Audit(_ context.Context, text string, most int) ([]json.RawMessage, error) {
-	return audit.Tail(filepath.Join(e.s.cfg.Data, "audit", "audit.jsonl"), text, most)
+	return audit.Tail(e.s.cfg.auditFile(), text, most)
 }
 
 func (e estate) Note(_ context.Context, d portal.Deed) {

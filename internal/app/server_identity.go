@@ -83,7 +83,7 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 	}
 	a := c.Audit
 	id.audit, err = audit.Open(audit.Config{
-		File: filepath.Join(c.Data, "audit", "audit.jsonl"), MaxSize: int64(a.MaxSize), MaxAge: time.Duration(a.MaxAge),
+		File: c.auditFile(), MaxSize: int64(a.MaxSize), MaxAge: time.Duration(a.MaxAge),
 		MaxFiles: a.MaxFiles, KeepFor: time.Duration(a.KeepFor), DataPlane: a.DataPlane, Registerer: s.registry,
 	}, s.logger)
 	return err

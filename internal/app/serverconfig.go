@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -56,6 +57,9 @@ type ServerConfig struct {
 	UI             ServerUI      `yaml:"ui"`
 	Addons         ServerAddons  `yaml:"addons"`
 }
+
+// auditFile is where the present file of the audit log is.
+func (c *ServerConfig) auditFile() string { return filepath.Join(c.Data, "audit", "audit.jsonl") }
 
 // ServerAddons is about what the server puts into registered clusters.
 type ServerAddons struct {

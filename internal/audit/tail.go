@@ -40,8 +40,11 @@ func Tail(name, text string, most int) ([]json.RawMessage, error) {
 	var out []json.RawMessage
 	lines, want := bytes.Split(all, []byte("\n")), bytes.ToLower([]byte(text))
 	for _, line := range slices.Backward(lines) {
+		if len(out) == most {
+			break
+		}
 		// The last one may be half written.
-		if len(out) < most && bytes.Contains(bytes.ToLower(line), want) && json.Valid(line) {
+		if bytes.Contains(bytes.ToLower(line), want) && json.Valid(line) {
 			out = append(out, slices.Clone(json.RawMessage(line)))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -50,6 +51,9 @@ type Settings struct {
 	// Metadata is a SAML provider's, as XML; MetadataURL is where it is.
 	Metadata    string `json:"metadata,omitempty"`
 	MetadataURL string `json:"metadataUrl,omitempty"`
+	// EntityID is what those metadata called the provider when it was put. Its
+	// people are known under it, so that later metadata cannot change it.
+	EntityID string `json:"entityId,omitempty"`
 	// Claims name the claims or attributes that are read.
 	Claims Claims `json:"claims"`
 	// Groups maps the provider's groups or roles to groups here. Membership in
@@ -114,12 +118,25 @@ const providerTimeout = 15 * time.Second
 // New returns the providers kept in db.
 func New(cfg Config, db *bun.DB, log *slog.Logger) *Service {
 	if cfg.Client == nil {
-		cfg.Client = &http.Client{Timeout: providerTimeout}
+		cfg.Client = &http.Client{Timeout: providerTimeout, CheckRedirect: stayEncrypted}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	return &Service{cfg: cfg, db: db, log: log}
+}
+
+// stayEncrypted follows redirects, as an http.Client does, but not from HTTPS to
+// HTTP: checkURL demanded the former.
+func stayEncrypted(req *http.Request, via []*http.Request) error {
+	const most = 10
+	if len(via) >= most {
+		return fmt.Errorf("stopped after %d redirects", most)
+	}
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return errors.New("it leads from https:// to " + req.URL.Scheme + "://")
+	}
+	return nil
 }
 
 type providerRow struct {
@@ -226,9 +243,6 @@ func (p *Provider) check() error {
 		if p.Settings.MetadataURL != "" {
 			return checkURL("settings.metadataUrl", p.Settings.MetadataURL)
 		}
-		if _, err := parseMetadata([]byte(p.Settings.Metadata)); err != nil {
-			return invalid("settings.metadata", "%v", err)
-		}
 	default:
 		return invalid("kind", "found '%.20s', allowed are oidc and saml", p.Kind)
 	}
@@ -241,17 +255,69 @@ func checkURL(field, text string) error {
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return invalid(field, "found '%.100s', expected a URL such as https://id.example.com", text)
 	}
-	loopback := u.Hostname() == "localhost" || strings.HasPrefix(u.Hostname(), "127.") || u.Hostname() == "::1"
+	loopback := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
 	if u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
 		return invalid(field, "must begin with https://: who can change what a provider says can be anybody")
 	}
 	return nil
 }
 
+// issuer is under what the provider's people are known here.
+func (p *Provider) issuer() string {
+	if p.Kind == SAML {
+		return p.Settings.EntityID
+	}
+	return p.Settings.Issuer
+}
+
+// settle notes what a SAML provider calls itself, and refuses what would make
+// the provider, new or changed, more than its administrator meant.
+func (s *Service) settle(ctx context.Context, p *Provider) error {
+	p.Settings.EntityID = ""
+	if p.Kind == SAML {
+		d, err := s.metadata(ctx, p)
+		if err != nil {
+			field := "settings.metadata"
+			if p.Settings.MetadataURL != "" {
+				field += "Url"
+			}
+			return invalid(field, "%v", err)
+		}
+		p.Settings.EntityID = d.EntityID
+	}
+	all, err := s.List(ctx)
+	if err != nil {
+		return err
+	}
+	others := 0
+	for _, o := range all {
+		if o.ID == p.ID {
+			// Who is asked next would be sent the secret.
+			if p.Secret == "" && o.HasSecret && p.Kind == OIDC && o.issuer() != p.issuer() {
+				return invalid("secret", "is required again, since the issuer is another one")
+			}
+			continue
+		}
+		others++
+		// It could name the other one's people. Two clients of one OpenID issuer
+		// cannot: that one signs for both.
+		if o.issuer() == p.issuer() && (o.Kind == SAML || p.Kind == SAML) {
+			return invalid("settings", "identity provider %s is %q already", o.ID, p.issuer())
+		}
+	}
+	if others >= maxProviders {
+		return &directory.LimitError{Message: fmt.Sprintf("%d identity providers are the most there may be.", maxProviders)}
+	}
+	return nil
+}
+
 // Put makes a provider or changes the one of its ID. An empty secret keeps the
-// present one.
+// present one, of the same issuer. The metadata of a SAML provider are read.
 func (s *Service) Put(ctx context.Context, p *Provider) error {
 	if err := p.check(); err != nil {
+		return err
+	}
+	if err := s.settle(ctx, p); err != nil {
 		return err
 	}
 	settings, err := json.Marshal(p.Settings)
@@ -265,16 +331,9 @@ func (s *Service) Put(ctx context.Context, p *Provider) error {
 			return err
 		}
 	}
-	n, err := s.db.NewSelect().Model((*providerRow)(nil)).Where("store_id = ? AND id <> ?", row.StoreID, row.ID).Count(ctx)
-	if err != nil {
-		return fmt.Errorf("count identity providers: %w", err)
-	}
-	if n >= maxProviders {
-		return &directory.LimitError{Message: fmt.Sprintf("%d identity providers are the most there may be.", maxProviders)}
-	}
 	q := s.db.NewInsert().Model(row).On("CONFLICT (store_id, id) DO UPDATE").Set("kind = EXCLUDED.kind").Set("name = EXCLUDED.name").
 		Set("enabled = EXCLUDED.enabled").Set("settings = EXCLUDED.settings").Set("updated_at = EXCLUDED.updated_at")
-	if row.Secret != "" {
+	if row.Secret != "" || p.Kind == SAML {
 		q.Set("secret = EXCLUDED.secret")
 	}
 	if _, err := q.Exec(ctx); err != nil {

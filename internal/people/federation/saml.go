@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/crewjam/saml"
 	"github.com/crewjam/saml/samlsp"
@@ -66,6 +67,9 @@ func (s *Service) serviceProvider(ctx context.Context, p *Provider) (*saml.Servi
 	if sp.IDPMetadata, err = s.metadata(ctx, p); err != nil {
 		return nil, fmt.Errorf("identity provider %s: %w", p.ID, err)
 	}
+	if sp.IDPMetadata.EntityID != p.Settings.EntityID {
+		return nil, fmt.Errorf("identity provider %s: its metadata are of %.200q, they were of %.200q; save the provider again if that is meant", p.ID, sp.IDPMetadata.EntityID, p.Settings.EntityID)
+	}
 	return sp, nil
 }
 
@@ -82,8 +86,12 @@ func (s *Service) ownSide(id string) (*saml.ServiceProvider, error) {
 		AuthnNameIDFormat: saml.UnspecifiedNameIDFormat, LogoutBindings: []string{saml.HTTPRedirectBinding}}, nil
 }
 
-// Metadata describe this side to a SAML provider, as XML.
+// Metadata describe this side to a SAML provider, as XML. The provider need not
+// be there yet: it may want to be told first.
 func (s *Service) Metadata(id string) ([]byte, error) {
+	if !idPattern.MatchString(id) {
+		return nil, ErrNotFound
+	}
 	sp, err := s.ownSide(id)
 	if err != nil {
 		return nil, err
@@ -131,6 +139,9 @@ func (s *Service) finishSAML(r *http.Request, p *Provider, pending *Pending) (*A
 		}
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	if err := complete(got); err != nil {
+		return nil, err
+	}
 	if got.Subject == nil || got.Subject.NameID == nil || got.Subject.NameID.Value == "" {
 		return nil, fmt.Errorf("%w: it names nobody", ErrRefused)
 	}
@@ -150,6 +161,20 @@ func (s *Service) finishSAML(r *http.Request, p *Provider, pending *Pending) (*A
 	}
 	// SAML has no word about addresses being verified; so none is.
 	return a, nil
+}
+
+// complete refuses an assertion that leaves out what ties it to this side and
+// to the browser that brings it (SAML profiles, 4.1.4.2). The library has checked
+// what is there; what is not, it lets pass.
+func complete(a *saml.Assertion) error {
+	const bearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+	if a.Conditions == nil || len(a.Conditions.AudienceRestrictions) == 0 {
+		return fmt.Errorf("%w: it does not say whom it is for (AudienceRestriction)", ErrRefused)
+	}
+	if a.Subject == nil || !slices.ContainsFunc(a.Subject.SubjectConfirmations, func(c saml.SubjectConfirmation) bool { return c.Method == bearer }) {
+		return fmt.Errorf("%w: it does not say who may bring it (SubjectConfirmation of a bearer)", ErrRefused)
+	}
+	return nil
 }
 
 // attributes reads an assertion's attributes by name and by friendly name.

@@ -88,9 +88,15 @@ func (s *server) outsideProblem(c *call, err error) string {
 }
 
 func (s *server) samlMetadata(w http.ResponseWriter, r *http.Request) {
+	c := &call{Request: r, w: w}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if err := s.checkHost(c); err != nil {
+		s.fail(c, err)
+		return
+	}
 	text, err := s.Federation.Metadata(r.PathValue("id"))
 	if err != nil {
-		s.fail(&call{Request: r, w: w}, err)
+		s.fail(c, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/samlmetadata+xml")
@@ -105,7 +111,7 @@ func bindingOf(secret string) string {
 // startOutside sends a browser to a provider. The cookie ties what comes back to
 // this browser: nobody can be made to sign in as somebody else.
 func (s *server) startOutside(c *call) (string, error) {
-	if err := s.SignIn.OutsideTry(c.client()); err != nil {
+	if err := s.SignIn.OutsideTry("start", c.client()); err != nil {
 		return "", err
 	}
 	secret, state := signin.NewToken(), signin.NewToken()
@@ -124,7 +130,8 @@ func (s *server) startOutside(c *call) (string, error) {
 
 // wanted is the page to show after a sign-in: one of this server's own.
 func wanted(to string) string {
-	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") || strings.HasPrefix(to, "/login") {
+	const most = 2000 // it is kept, of whoever asks
+	if len(to) > most || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") || strings.HasPrefix(to, "/login") {
 		return "/"
 	}
 	return to
@@ -141,7 +148,7 @@ type arrival struct {
 // callback takes a provider's answer, once. A form that comes from the
 // provider's page has no cookies of ours; the next step, a plain visit, has.
 func (s *server) callback(c *call) (string, error) {
-	if err := s.SignIn.OutsideTry(c.client()); err != nil {
+	if err := s.SignIn.OutsideTry("callback", c.client()); err != nil {
 		return "", err
 	}
 	state := c.URL.Query().Get("state")
@@ -169,6 +176,9 @@ func (s *server) callback(c *call) (string, error) {
 
 // arrived signs in the browser that began.
 func (s *server) arrived(c *call) (string, error) {
+	if err := s.SignIn.OutsideTry("arrived", c.client()); err != nil {
+		return "", err
+	}
 	var in arrival
 	if err := s.SignIn.UseChallenge(c.Context(), askArrived, "", c.URL.Query().Get("ticket"), &in); err != nil {
 		return "", err
@@ -265,19 +275,15 @@ func (s *server) putProvider(c *call) (any, error) {
 	if err := c.decodeUpTo(&in, maxSAMLInput); err != nil {
 		return nil, err
 	}
-	s.log.InfoContext(c.Context(), "identity provider set", "provider", c.PathValue("id"), "user", c.sess.User.ID)
-	return nil, s.Federation.Put(c.Context(), &federation.Provider{ID: c.PathValue("id"), Kind: in.Kind, Name: in.Name, Enabled: in.Enabled, Settings: in.Settings, Secret: in.Secret})
+	id := c.PathValue("id")
+	return nil, s.did(c, "mangru:PutIdentityProvider", id,
+		s.Federation.Put(c.Context(), &federation.Provider{ID: id, Kind: in.Kind, Name: in.Name, Enabled: in.Enabled, Settings: in.Settings, Secret: in.Secret}))
 }
 
 func (s *server) deleteProvider(c *call) (any, error) {
 	if !c.sess.Fresh(time.Now()) {
 		return nil, signin.ErrStepUp
 	}
-	s.log.InfoContext(c.Context(), "identity provider deleted", "provider", c.PathValue("id"), "user", c.sess.User.ID)
-	if err := s.Federation.Delete(c.Context(), c.PathValue("id")); errors.Is(err, federation.ErrNotFound) {
-		return nil, &httpError{http.StatusNotFound, "Not found"}
-	} else if err != nil {
-		return nil, err
-	}
-	return nil, nil
+	id := c.PathValue("id")
+	return nil, s.did(c, "mangru:DeleteIdentityProvider", id, s.Federation.Delete(c.Context(), id))
 }

@@ -297,7 +297,7 @@ func TestOpenIDWaysBack(t *testing.T) {
 	late := s.browser()
 	late.refused(late.visit(b.url+first), "Try again")
 	// Open redirect.
-	for _, to := range []string{"https://evil.test", "//evil.test", "/\\evil.test", "/login"} {
+	for _, to := range []string{"/" + strings.Repeat("x", 2000), "https://evil.test", "//evil.test", "/\\evil.test", "/login"} {
 		require.Equal(t, "/", wanted(to), to)
 	}
 	require.Equal(t, "/d/x?y=1", wanted("/d/x?y=1"))
@@ -390,7 +390,7 @@ func TestProvidersByAdministrators(t *testing.T) {
 	s := open(t)
 	admin := s.signedIn(s.person("boss", true))
 	body := `{"kind":"oidc","name":"Corp","enabled":true,"secret":"s3cret","settings":{"issuer":"ISSUER","clientId":"c","claims":{},"createAccounts":true,"linkByEmail":false}}`
-	for _, bad := range []string{"http://id.example.com", "ftp://x", "https://user@x", ""} {
+	for _, bad := range []string{"http://id.example.com", "http://127.evil.test", "ftp://x", "https://user@x", ""} {
 		require.Contains(t, admin.must(400, "PUT", "/providers/corp", strings.Replace(body, "ISSUER", bad, 1))["message"], "settings.issuer")
 	}
 	admin.must(400, "PUT", "/providers/Corp!", strings.Replace(body, "ISSUER", "https://id.example.com", 1))
@@ -403,6 +403,24 @@ func TestProvidersByAdministrators(t *testing.T) {
 	require.Len(t, list, 1)
 	require.Equal(t, true, list[0]["hasSecret"])
 	require.NotContains(t, list[0], "secret")
+	// The secret is kept for the issuer that it is of, and sent to no other.
+	kept := strings.Replace(body, "s3cret", "", 1)
+	admin.must(200, "PUT", "/providers/corp", strings.Replace(kept, "ISSUER", "https://id.example.com", 1))
+	require.Contains(t, admin.must(400, "PUT", "/providers/corp", strings.Replace(kept, "ISSUER", "https://evil.test", 1))["message"], "secret")
 	admin.must(200, "DELETE", "/providers/corp", "")
 	admin.must(404, "DELETE", "/providers/corp", "")
+	require.Contains(t, s.estate.deeds, "mangru:PutIdentityProvider corp")
+	require.Contains(t, s.estate.deeds, "mangru:DeleteIdentityProvider corp")
+}
+
+// Every step of the way can be asked for by anybody, so each is counted.
+func TestOutsideIsRateLimited(t *testing.T) {
+	for _, step := range []string{"/nobody/start", "/nobody/callback?state=x", "/nobody/arrived?ticket=x"} {
+		s := open(t)
+		b := s.browser()
+		for range 60 {
+			require.NotContains(t, b.visit(b.url+federation.Base+step).Fragment, "too+many", step)
+		}
+		b.refused(b.visit(b.url+federation.Base+step), "too many tries")
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,6 +182,8 @@ func TestSAMLRefused(t *testing.T) {
 		"for another request": func(a *saml.Assertion) {
 			a.Subject.SubjectConfirmations[0].SubjectConfirmationData.InResponseTo = "id-other"
 		},
+		"for whomever":        func(a *saml.Assertion) { a.Conditions.AudienceRestrictions = nil },
+		"brought by whomever": func(a *saml.Assertion) { a.Subject.SubjectConfirmations = nil },
 		"by another provider": func(a *saml.Assertion) { a.Issuer.Value = "https://evil.test" },
 		"of a transient name": func(a *saml.Assertion) { a.Subject.NameID.Format = string(saml.TransientNameIDFormat) },
 		"of nobody":           func(a *saml.Assertion) { a.Subject.NameID.Value = "" },
@@ -315,4 +318,62 @@ func TestSAMLMetadataOfProviders(t *testing.T) {
 		err := s.outside.Put(t.Context(), &federation.Provider{ID: "corp", Kind: federation.SAML, Name: "Corp", Settings: federation.Settings{Metadata: bad}})
 		require.ErrorContains(t, err, "settings.metadata")
 	}
+}
+
+// Metadata that are elsewhere may change, but not whose people a provider names:
+// each could name those of the others else.
+func TestSAMLProviderKeepsItsName(t *testing.T) {
+	s, o := open(t), newOpponent(t)
+	p := newAssertingParty(t, s)
+	require.NoError(t, s.outside.Put(t.Context(), &federation.Provider{ID: "openid", Kind: federation.OIDC, Name: "OpenID", Settings: federation.Settings{Issuer: o.url, ClientID: "c"}}))
+	var served atomic.Pointer[string]
+	remote := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, *served.Load()) }))
+	t.Cleanup(remote.Close)
+	serve := func(entity string) {
+		d := p.idp.Metadata()
+		d.EntityID = entity
+		text, err := xml.Marshal(d)
+		require.NoError(t, err)
+		served.Store(new(string))
+		*served.Load() = string(text)
+	}
+	put := func() error {
+		return s.outside.Put(t.Context(), &federation.Provider{ID: "second", Kind: federation.SAML, Name: "Second", Enabled: true,
+			Settings: federation.Settings{MetadataURL: remote.URL, EntityID: "https://idp.example/metadata", CreateAccounts: true}})
+	}
+	begin := func() error {
+		_, err := s.outside.Begin(t.Context(), "second", "state", new(federation.Pending))
+		return err
+	}
+	serve("https://idp.example/metadata")
+	require.ErrorContains(t, put(), "corp is")
+	serve(o.url)
+	require.ErrorContains(t, put(), "openid is")
+	serve("https://second.example")
+	require.NoError(t, put())
+	require.NoError(t, put(), "it may be saved again")
+	require.NoError(t, begin())
+	serve("https://idp.example/metadata")
+	require.ErrorContains(t, begin(), "save the provider again")
+	err := s.outside.Put(t.Context(), &federation.Provider{ID: "third", Kind: federation.OIDC, Name: "Third", Settings: federation.Settings{Issuer: "https://second.example", ClientID: "c"}})
+	require.ErrorContains(t, err, "second is")
+	remote.Close()
+	require.ErrorContains(t, put(), "settings.metadataUrl")
+}
+
+func TestSAMLMetadataOfThisSide(t *testing.T) {
+	s := open(t)
+	for path, want := range map[string]int{"/new/metadata": http.StatusOK, "/No!/metadata": http.StatusNotFound} {
+		res, err := http.Get(s.url + federation.Base + path)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, want, res.StatusCode, path)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+federation.Base+"/new/metadata", nil)
+	require.NoError(t, err)
+	req.Host = "evil.test"
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusMisdirectedRequest, res.StatusCode)
 }

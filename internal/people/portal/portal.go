@@ -298,7 +298,7 @@ func (s *server) fail(c *call, err error) {
 		status, code, message = http.StatusConflict, "taken", taken.Message
 	case errors.As(err, &limit):
 		status, message = http.StatusConflict, limit.Message
-	case directory.IsNotFound(err):
+	case directory.IsNotFound(err), errors.Is(err, federation.ErrNotFound):
 		status, message = http.StatusNotFound, "Not found"
 	default:
 		if status, code, message = passkeyStatus(err); status != 0 {

@@ -31,10 +31,10 @@ func (s *Service) SealSecret(secret []byte, owner string) (string, error) {
 // OpenSecret decrypts what SealSecret made for the same owner.
 func (s *Service) OpenSecret(text, owner string) ([]byte, error) { return s.open(text, owner) }
 
-// OutsideTry counts a visit to an identity provider, and refuses too many from
-// an address: each makes this server call the provider.
-func (s *Service) OutsideTry(c Client) error {
-	return s.throttle.take("outside:"+c.Address, addressTries, throttleWindow)
+// OutsideTry counts a step of a sign-in by an identity provider, and refuses too
+// many from an address: they make this server call the provider, and write.
+func (s *Service) OutsideTry(step string, c Client) error {
+	return s.throttle.take("outside-"+step+":"+c.Address, addressTries, throttleWindow)
 }
 
 // SignInOutside signs in whom a provider outside named. A second factor that the

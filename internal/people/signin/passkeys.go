@@ -154,6 +154,10 @@ func (s *Service) FinishPasskey(ctx context.Context, sess *Session, token, name 
 	if err := checkFactorName(&name); err != nil {
 		return nil, err
 	}
+	// Many may have begun while there was room.
+	if err := s.roomForFactor(ctx, sess.User.ID); err != nil {
+		return nil, err
+	}
 	var data webauthn.SessionData
 	if err := s.UseChallenge(ctx, askRegister, sess.User.ID, token, &data); err != nil {
 		return nil, err

@@ -291,3 +291,24 @@ func TestPasskeyOrigin(t *testing.T) {
 	_, err := f.BeginPasskeySignIn(t.Context(), f.here)
 	require.ErrorIs(t, err, ErrNoPasskeys)
 }
+
+// Ceremonies that were begun while there was room do not make room.
+func TestPasskeysHaveALimit(t *testing.T) {
+	f := open(t)
+	sess, _ := withPasskey(t, f)
+	var begun []*Ceremony
+	for range maxFactors {
+		c, err := f.BeginPasskey(t.Context(), sess)
+		require.NoError(t, err)
+		begun = append(begun, c)
+	}
+	for i, c := range begun {
+		_, err := f.FinishPasskey(t.Context(), sess, c.Token, "key", newAuthenticator(t).register(c))
+		if i < maxFactors-1 {
+			require.NoError(t, err)
+			continue
+		}
+		var limit *directory.LimitError
+		require.ErrorAs(t, err, &limit)
+	}
+}
